@@ -1,0 +1,204 @@
+/* blemish: training-free visual anomaly generation on any GPU. The public interface. Layer 0.
+ *
+ * Conventions. Functions return BL_OK or a negative bl_result; the reason in words is bl_last_error(), per thread. The library
+ * never exits, aborts or prints. Handles are opaque; *_create leaves NULL on failure, *_destroy takes the handle's address,
+ * accepts NULL and leaves NULL. Options structs start with struct_size, which the caller sets with the *_INIT macro; a field left
+ * at 0 means its default. Strings are UTF-8. A handle is used by one thread at a time; different contexts are independent. */
+#ifndef BLEMISH_H
+#define BLEMISH_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define BL_API
+#else
+#define BL_API __attribute__((visibility("default")))
+#endif
+
+#define BL_VERSION_MAJOR 0
+#define BL_VERSION_MINOR 1
+#define BL_VERSION_PATCH 0
+
+/* Negative; the absolute value is the exit code of the command line, except BL_ERROR_CANCELLED, which is 130. */
+typedef enum bl_result {
+    BL_OK = 0,
+    BL_ERROR_OUTPUT = -1,    /* a result could not be written, or some items failed */
+    BL_ERROR_USAGE = -2,     /* an argument or option breaks its documented range */
+    BL_ERROR_INPUT = -3,     /* a photo, mask or prompt cannot be used */
+    BL_ERROR_MODEL = -4,     /* a model file is missing, broken, or of the wrong kind */
+    BL_ERROR_DEVICE = -5,    /* no such device, it lacks something needed, or it was lost */
+    BL_ERROR_MEMORY = -6,    /* host or device memory ran out */
+    BL_ERROR_MISMATCH = -7,  /* verification: a result differs from the expected one */
+    BL_ERROR_CANCELLED = -8, /* the cancel callback said so */
+} bl_result;
+
+/* The version as "0.1.0". */
+BL_API const char *bl_version(void);
+/* The reason of the last failure on this thread; "" if none. Never NULL; valid until the next failure on this thread. */
+BL_API const char *bl_last_error(void);
+/* A short lower-case name: "ok", "usage", "input", ... Never NULL. */
+BL_API const char *bl_result_name(bl_result r);
+
+/* --- images ------------------------------------------------------------------------------------------------------- */
+
+/* 8-bit pixels, rows top to bottom without padding, channels interleaved (1 grey, 3 RGB). */
+typedef struct bl_image {
+    uint32_t width, height, channels;
+    uint8_t *pixels; /* width * height * channels bytes, owned */
+} bl_image;
+
+/* Reads a PNG or JPEG file as `channels` (1 or 3) channels; alpha is composited on white. Refuses with BL_ERROR_INPUT what is broken,
+ * truncated or larger than 16384 on a side or 64 Mpixel. *image is zeroed on failure. */
+BL_API bl_result bl_image_read(const char *path, uint32_t channels, bl_image *image);
+/* Frees the pixels and zeroes *image; a zeroed image is accepted. */
+BL_API void bl_image_free(bl_image *image);
+
+/* One text chunk of a PNG file; `key` is 1-79 Latin-1 characters, `text` UTF-8 without a 0 byte. */
+typedef struct bl_image_text {
+    const char *key, *text;
+} bl_image_text;
+
+/* Writes a PNG file with text chunks (iTXt), atomically: on failure (BL_ERROR_OUTPUT) an existing file is untouched. */
+BL_API bl_result bl_image_write_png(const char *path, const bl_image *image, const bl_image_text *texts, size_t text_count);
+
+/* --- devices and contexts ------------------------------------------------------------------------------------------ */
+
+typedef struct bl_device_info {
+    uint32_t index;          /* position in this list; what --device takes */
+    char name[256];          /* as the driver says */
+    char uuid[37];           /* "6d657361-3236-..."; stable across boots */
+    char type[16];           /* "discrete", "integrated", "virtual", "cpu", "other" */
+    char driver[256];        /* driver name and version text; "" if the device does not say */
+    char api[16];            /* Vulkan version, "1.3.280" */
+    char caps[128];          /* capability bits it has, "s16,f16,sg,..."; "base" if none */
+    uint64_t memory;         /* bytes of the largest device-local heap */
+    uint64_t max_binding;    /* bytes: maxStorageBufferRange */
+    uint64_t max_allocation; /* bytes: maxMemoryAllocationSize */
+    uint32_t subgroup_size;  /* lanes; 0 if unknown */
+    uint32_t max_invocations, max_shared; /* per workgroup: lanes, bytes */
+    int usable;              /* 0: lacks something needed; `problem` says what */
+    char problem[160];
+} bl_device_info;
+
+/* Lists the Vulkan devices. Writes at most `capacity` entries, sets *count to the number present. No devices at all is BL_OK with *count 0;
+ * no Vulkan loader is BL_ERROR_DEVICE. */
+BL_API bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count);
+
+typedef enum bl_log_level { BL_LOG_ERROR, BL_LOG_WARNING, BL_LOG_INFO, BL_LOG_DEBUG } bl_log_level;
+typedef enum bl_precision { BL_PRECISION_AUTO, BL_PRECISION_F32, BL_PRECISION_F16 } bl_precision;
+
+typedef struct bl_context_options {
+    size_t struct_size;
+    const char *device;      /* index, UUID or part of a name; NULL: the best GPU, a software device only if there is no other */
+    const char *caps;        /* subset of capabilities to use: "base", "s16,sg", ...; NULL: all the device has */
+    bl_precision precision;  /* storage of weights and activations; AUTO: f16 on a GPU that stores 16 bit, else f32 */
+    const char *cache_dir;   /* pipeline cache; NULL: none is read or written */
+    /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
+    void (*log)(void *user, bl_log_level level, const char *text);
+    void (*progress)(void *user, const char *stage, uint32_t done, uint32_t total);
+    int (*cancel)(void *user); /* asked at least between steps; non-zero ends the call with BL_ERROR_CANCELLED */
+    void *user;
+} bl_context_options;
+#define BL_CONTEXT_OPTIONS_INIT { sizeof(bl_context_options), NULL, NULL, BL_PRECISION_AUTO, NULL, NULL, NULL, NULL, NULL }
+
+/* A device with its compiled kernels. */
+typedef struct bl_context bl_context;
+BL_API bl_result bl_context_create(const bl_context_options *options, bl_context **out);
+BL_API void bl_context_destroy(bl_context **context);
+/* The device in use; valid while the context lives. */
+BL_API const bl_device_info *bl_context_device(const bl_context *context);
+/* The storage precision in use, "f32" or "f16", and the capabilities in use, as for --caps. */
+BL_API const char *bl_context_precision(const bl_context *context);
+BL_API const char *bl_context_caps(const bl_context *context);
+/* Names of the kernel implementations that have run, sorted, one call each: e.g. "matmul_direct_f32". */
+BL_API void bl_context_kernels(const bl_context *context, void (*each)(void *user, const char *name), void *user);
+
+/* --- models -------------------------------------------------------------------------------------------------------- */
+
+/* A Stable Diffusion 1.x or 2.x checkpoint in diffusers layout: tokenizer/, text_encoder/, unet/, vae/, scheduler/. */
+typedef struct bl_model bl_model;
+/* Opens and checks the files; device memory is used when a network first runs. BL_ERROR_MODEL says which file and what. */
+BL_API bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out);
+BL_API void bl_model_close(bl_model **model);
+
+/* --- words --------------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_token {
+    int32_t id;
+    char text[128];      /* the vocabulary entry, "hazelnut</w>" */
+} bl_token;
+
+/* Splits a prompt as the checkpoint's own tokenizer does, with start and end tokens, without padding. Needs no device.
+ * `dir`: a checkpoint or its tokenizer folder. Writes at most `capacity` tokens and sets *count to the whole number, and *limit
+ * (may be NULL) to the number that the text encoder takes. BL_ERROR_INPUT: not UTF-8, or longer than 64 KiB. */
+BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit);
+
+/* --- generation ---------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_generate_options {
+    size_t struct_size;
+    const char *prompt;          /* required; at most 75 tokens, else BL_ERROR_INPUT */
+    const char *negative_prompt; /* NULL: "" */
+    const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
+    const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
+    uint32_t width, height;      /* pixels, multiples of the VAE's factor (8), 64-2048; 0: the model's own size */
+    uint32_t steps;              /* 1-1000; 0: 50 */
+    float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
+    float guidance;              /* classifier-free guidance scale, 1-100; 1 turns it off; 0: 7.5 */
+    uint64_t seed;               /* every 64-bit value is a seed */
+    const char *scheduler;       /* "ddim", "pndm" (the correct start), "pndm-diffusers" (as diffusers starts it in mid-table);
+                                    NULL: what scheduler_config.json says */
+    const char *spacing;         /* timesteps: "leading", "trailing", "linspace"; NULL: what scheduler_config.json says */
+} bl_generate_options;
+#define BL_GENERATE_OPTIONS_INIT { sizeof(bl_generate_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL }
+
+typedef struct bl_generate_result {
+    bl_image image;          /* RGB; freed by bl_generate_result_free */
+    char *parameters;        /* one JSON object: everything needed to make it again; owned */
+    char *parameters_text;   /* the same in the "parameters" text form the common tools write; owned */
+    uint32_t steps_run;      /* evaluations of the U-Net */
+    double seconds;          /* wall time of the whole call */
+    uint64_t device_bytes;   /* device memory held at the peak */
+} bl_generate_result;
+/* Makes one picture. *result is zeroed on failure. */
+BL_API bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *result);
+BL_API void bl_generate_result_free(bl_generate_result *result);
+
+/* --- verification -------------------------------------------------------------------------------------------------- */
+
+typedef enum bl_verdict { BL_PASS, BL_FAIL, BL_SKIP } bl_verdict;
+typedef struct bl_verify_row {
+    const char *file, *stage, *tensor;
+    bl_verdict verdict;
+    double max_error, rms_error, allowed; /* largest difference; relative RMS; the bound on the latter */
+    const char *note;                     /* why it was skipped, or what went wrong; "" otherwise */
+} bl_verify_row;
+
+typedef struct bl_verify_options {
+    size_t struct_size;
+    const char *model_dir;   /* diffusers folder; NULL: only files that need none */
+    const char *clip_dir;    /* CLIP model; NULL: its stages are skipped */
+    const char *const *files;/* golden .safetensors files */
+    size_t file_count;
+    int strict;              /* a skipped tensor is a failure */
+    void (*row)(void *user, const bl_verify_row *row); /* valid during the call */
+    void *user;
+} bl_verify_options;
+#define BL_VERIFY_OPTIONS_INIT { sizeof(bl_verify_options), NULL, NULL, NULL, 0, 0, NULL, NULL }
+
+typedef struct bl_verify_summary {
+    uint32_t passed, failed, skipped;
+    char first_failure[256]; /* "file: stage: tensor", or "" */
+} bl_verify_summary;
+/* Runs every stage for which the files hold inputs and compares with what they expect. BL_ERROR_MISMATCH when a tensor differs, when
+ * nothing could be compared, or under `strict` when something was skipped. */
+BL_API bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_verify_summary *summary);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
