@@ -13,9 +13,9 @@ static inline size_t bl_dtype_size(bl_dtype t) { return t == BL_F16 ? 2 : 4; }
 static inline const char *bl_dtype_name(bl_dtype t) { return t == BL_F16 ? "f16" : "f32"; }
 
 #if defined(__GNUC__)
-#define BL_PRINTF(format, args) __attribute__((format(printf, format, args)))
+#define BL_PRINTF(text, args) __attribute__((format(printf, text, args)))
 #else
-#define BL_PRINTF(format, args)
+#define BL_PRINTF(text, args)
 #endif
 
 /* Records the reason of a failure (thread-local, last one wins) and returns `r`. */

@@ -1,0 +1,20 @@
+/* JSON files through jansson: bounded, depth-limited, no duplicate keys, typed getters with readable errors. Layer 0. */
+#ifndef BL_JSON_H
+#define BL_JSON_H
+#include "base.h"
+#include <jansson.h>
+
+/* Parses `size` bytes. `name` is used in messages. At most `depth` nested containers (checked before parsing, without recursion).
+ * *out is owned by the caller (json_decref). `kind` is the result for a file that cannot be used. */
+bl_result bl_json_parse(const char *name, const char *data, size_t size, unsigned depth, bl_result kind, json_t **out);
+/* Reads and parses a file of at most `max` bytes, depth 16. */
+bl_result bl_json_read(const char *path, size_t max, bl_result kind, json_t **out);
+
+/* Typed members of `object`, which was read from `name`. A member of the wrong type or out of range is BL_ERROR_MODEL; a missing or
+ * null one gives `fallback`. */
+bl_result bl_json_u32(const json_t *object, const char *name, const char *key, uint32_t min, uint32_t max, uint32_t fallback, uint32_t *out);
+bl_result bl_json_f64(const json_t *object, const char *name, const char *key, double fallback, double *out);
+bl_result bl_json_bool(const json_t *object, const char *name, const char *key, bool fallback, bool *out);
+/* *out points into the object; `fallback` may be NULL. */
+bl_result bl_json_text(const json_t *object, const char *name, const char *key, const char *fallback, const char **out);
+#endif
