@@ -26,10 +26,10 @@ bl_result bl_fail_in(bl_result r, const char *fmt, ...)
     char text[REASON_SIZE];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    if (n >= 0 && n < REASON_SIZE)
-        snprintf(text + n, sizeof(text) - (size_t)n, ": %s", reason);
+    strncat(text, ": ", sizeof(text) - 1 - strlen(text));
+    strncat(text, reason, sizeof(text) - 1 - strlen(text));
     memcpy(reason, text, sizeof(reason));
     return r;
 }
