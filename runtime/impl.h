@@ -1,18 +1,8 @@
 /* The implementations of shaders/kernels.def as data: what each needs, takes and how it is dispatched. Layer 2. */
 #ifndef BL_IMPL_H
 #define BL_IMPL_H
+#include "caps.h"
 #include "op.h"
-
-/* Capability bits; the names of --caps. */
-typedef enum bl_cap {
-    BL_CAP_S16 = 1 << 0,     /* 16-bit storage */
-    BL_CAP_F16 = 1 << 1,     /* fp16 arithmetic */
-    BL_CAP_SG = 1 << 2,      /* subgroup arithmetic and shuffles in compute shaders */
-    BL_CAP_SGSIZE = 1 << 3,  /* subgroup size control, full subgroups */
-    BL_CAP_DOT8 = 1 << 4,    /* 8-bit integer dot product */
-    BL_CAP_CM = 1 << 5,      /* KHR cooperative matrix, fp16 inputs, fp32 sums */
-    BL_CAP_COUNT = 6
-} bl_cap;
 
 typedef struct bl_impl {
     const char *name;

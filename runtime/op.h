@@ -53,7 +53,7 @@ typedef struct bl_op_info {
     /* The meaning, in double. v[i] is operand i laid out as p's views say (off and stride in elements); absent operands are NULL. */
     void (*ref)(const bl_params *p, double *const *v, const struct bl_step *step);
     const bl_op_case *cases;
-    uint32_t case_count;
+    const uint32_t *case_count;
 } bl_op_info;
 
 extern const bl_op_info bl_op_infos[BL_OP_COUNT];

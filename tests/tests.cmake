@@ -1,3 +1,13 @@
+# --- kernels: every case of every op, and the bench -------------------------------
+add_executable(check ${CMAKE_CURRENT_LIST_DIR}/check.c)
+target_include_directories(check PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/shaders/inc ${CMAKE_SOURCE_DIR}/shaders
+  ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+target_compile_definitions(check PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
+target_link_libraries(check PRIVATE blemish)
+add_test(NAME kernels COMMAND check)
+set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
+
+# --- every tests/test_*.c is one cmocka program ---
 find_path(CMOCKA_INCLUDE cmocka.h)
 find_library(CMOCKA_LIBRARY cmocka)
 if(NOT CMOCKA_INCLUDE OR NOT CMOCKA_LIBRARY)

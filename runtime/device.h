@@ -1,0 +1,51 @@
+/* One Vulkan device with one compute queue. Layer 1.
+ * Only layer 1 and kernel.* see Vulkan types. */
+#ifndef BL_DEVICE_H
+#define BL_DEVICE_H
+#include "base.h"
+#include "caps.h"
+#include "vulkan_api.h"
+
+/* What of the device is used; a forced subset clamps it. */
+typedef struct bl_limits {
+    uint32_t invocations;    /* lanes of a workgroup */
+    uint32_t shared;         /* bytes of a workgroup */
+    uint32_t buffers;        /* storage buffers of a shader */
+    uint64_t binding;        /* bytes of one storage buffer binding */
+    uint64_t allocation;     /* bytes of one allocation */
+    uint32_t subgroup;       /* lanes; 0 if unknown */
+    double timestamp_ns;     /* nanoseconds of a timestamp tick; 0: no timestamps */
+    uint32_t timestamp_bits;
+} bl_limits;
+
+typedef struct bl_device {
+    bl_vk_instance api;
+    bl_vk_device vk;
+    VkInstance instance;
+    VkPhysicalDevice phys;
+    VkDevice dev;
+    VkQueue queue;
+    uint32_t family;
+    VkPhysicalDeviceProperties props;
+    VkPhysicalDeviceMemoryProperties mem;
+    bl_limits limits;
+    uint32_t caps;            /* bl_cap bits in use */
+    bool software;
+    bl_device_info info;
+    uint64_t bytes, peak;     /* device memory allocated now, and at most */
+} bl_device;
+
+/* vkGetInstanceProcAddr of the system's loader, or what a test puts there. NULL when there is no loader. */
+extern PFN_vkGetInstanceProcAddr (*bl_vulkan_loader)(void);
+
+/* Fills *infos as bl_devices. */
+bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *count);
+/* Opens a device: `which` as bl_context_options.device, `caps` as bl_context_options.caps (both may be NULL).
+ * BL_ERROR_USAGE: caps names something unknown. BL_ERROR_DEVICE: no such device, or it lacks something that is needed. */
+bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
+void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
+
+/* Turns a VkResult into a bl_result, keeping the call's name as the reason. */
+bl_result bl_vk(VkResult r, const char *call);
+#define VK_TRY(call) BL_TRY(bl_vk((call), #call))
+#endif

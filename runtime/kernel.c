@@ -1,0 +1,266 @@
+#include "kernel.h"
+#include "checked.h"
+#include "pipeline_cache.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_BUFFERS = 8, PUSH_SIZE = 128, GROUP_LIMIT = 65535, NO_HEAD = 0 };
+
+#include "kernels_spv.inc" /* generated: BL_SPIRV_<shader> */
+
+static const struct { const uint32_t *code; size_t size; } spirv[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT] = {
+#define K(name, op, shader, caps, types, fits, grid, wg, m, n, k) BL_SPIRV_##shader,
+#include "kernels.def"
+#undef K
+    { { NULL, 0 }, { NULL, 0 } },
+};
+
+/* A pipeline and what it was made for; head is specialisation constant 4. */
+typedef struct pipeline {
+    bl_kernel kernel;
+    bl_dtype type;
+    uint32_t head;
+    VkPipeline pipe;
+} pipeline;
+
+struct bl_kernels {
+    bl_device *d;
+    VkDescriptorSetLayout sets[2][MAX_BUFFERS];  /* by step table or not, and number of operands */
+    VkPipelineLayout layouts[2][MAX_BUFFERS];
+    VkPipelineCache cache;
+    char *cache_dir;
+    pipeline *pipes;
+    size_t pipe_count, pipe_room;
+    bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
+};
+
+static bl_result create_layout(bl_kernels *ks, bool steps, uint32_t operands)
+{
+    bl_result result = BL_OK;
+    const bl_device *d = ks->d;
+    VkDescriptorSetLayoutBinding bind[MAX_BUFFERS];
+    uint32_t n = 0;
+    for (uint32_t b = 0; b < operands; b++)
+        bind[n++] = (VkDescriptorSetLayoutBinding){ b, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+    if (steps)
+        bind[n++] = (VkDescriptorSetLayoutBinding){ BL_STEP_BINDING, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+    VK_TRY(d->vk.CreateDescriptorSetLayout(d->dev, &(VkDescriptorSetLayoutCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+        .bindingCount = n, .pBindings = bind }, NULL, &ks->sets[steps][operands]));
+    VK_TRY(d->vk.CreatePipelineLayout(d->dev, &(VkPipelineLayoutCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+        .setLayoutCount = 1, .pSetLayouts = &ks->sets[steps][operands], .pushConstantRangeCount = 1,
+        .pPushConstantRanges = &(VkPushConstantRange){ VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_SIZE },
+    }, NULL, &ks->layouts[steps][operands]));
+fail:
+    return result;
+}
+
+bl_result bl_kernels_create(bl_device *d, const char *cache_dir, bl_kernels **out)
+{
+    bl_result result = BL_OK;
+    bl_kernels *ks = *out = bl_alloc(1, sizeof(*ks));
+    if (!ks)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for the kernel table");
+    ks->d = d;
+    for (uint32_t steps = 0; steps < 2; steps++)
+        for (uint32_t n = steps ? 0 : 1; n <= BL_MAX_OPERANDS; n++)
+            BL_TRY(create_layout(ks, steps, n));
+    if (cache_dir) {
+        ks->cache_dir = bl_text_copy(cache_dir, strlen(cache_dir));
+        if (!ks->cache_dir)
+            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
+    }
+    BL_TRY(bl_pipeline_cache_open(d, cache_dir, &ks->cache));
+    return BL_OK;
+fail:
+    bl_kernels_destroy(out);
+    return result;
+}
+
+void bl_kernels_destroy(bl_kernels **k)
+{
+    bl_kernels *ks = *k;
+    *k = NULL;
+    if (!ks)
+        return;
+    const bl_device *d = ks->d;
+    if (ks->cache_dir && ks->pipe_count)
+        bl_pipeline_cache_save(d, ks->cache_dir, ks->cache);
+    for (size_t i = 0; i < ks->pipe_count; i++)
+        d->vk.DestroyPipeline(d->dev, ks->pipes[i].pipe, NULL);
+    if (ks->cache)
+        d->vk.DestroyPipelineCache(d->dev, ks->cache, NULL);
+    for (uint32_t steps = 0; steps < 2; steps++)
+        for (uint32_t n = 0; n < MAX_BUFFERS; n++) {
+            if (ks->layouts[steps][n])
+                d->vk.DestroyPipelineLayout(d->dev, ks->layouts[steps][n], NULL);
+            if (ks->sets[steps][n])
+                d->vk.DestroyDescriptorSetLayout(d->dev, ks->sets[steps][n], NULL);
+        }
+    bl_free(ks->pipes);
+    bl_free(ks->cache_dir);
+    bl_free(ks);
+}
+
+bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t)
+{
+    const bl_impl *impl = &bl_impls[k];
+    const uint32_t needs = impl->caps | (t == BL_F16 ? BL_CAP_S16 : 0);
+    return (impl->types >> t & 1) && spirv[k][t].code && !(needs & ~ks->d->caps) && impl->workgroup <= ks->d->limits.invocations;
+}
+
+bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out)
+{
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        if (bl_impls[k].op == op && bl_kernel_able(ks, (bl_kernel)k, t) && bl_impls[k].fits(op, p)) {
+            *out = (bl_kernel)k;
+            return BL_OK;
+        }
+    return bl_fail(BL_ERROR_DEVICE, "%s: no implementation in %s for this problem on %s", bl_op_infos[op].name, bl_dtype_name(t),
+                   ks->d->info.name);
+}
+
+static uint32_t head_of(bl_op op, const bl_params *p)
+{
+    switch (op) {
+    case BL_OP_attention_fwd: return p->attention_fwd.head;
+    case BL_OP_attention_probs_fwd: return p->attention_probs_fwd.head;
+    case BL_OP_attention_values_fwd: return p->attention_values_fwd.head;
+    default: return NO_HEAD;
+    }
+}
+
+static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head, VkPipelineLayout layout, VkPipeline *out)
+{
+    bl_result result = BL_OK;
+    const bl_device *d = ks->d;
+    VkShaderModule module = VK_NULL_HANDLE;
+    VkPipeline pipe = VK_NULL_HANDLE;
+    for (size_t i = 0; i < ks->pipe_count; i++)
+        if (ks->pipes[i].kernel == k && ks->pipes[i].type == t && ks->pipes[i].head == head) {
+            *out = ks->pipes[i].pipe;
+            return BL_OK;
+        }
+    if (ks->pipe_count == ks->pipe_room) {
+        pipeline *grown = bl_resize(ks->pipes, ks->pipe_room * 2 + 32, sizeof(*grown));
+        if (!grown)
+            return bl_fail(BL_ERROR_MEMORY, "no host memory for a pipeline");
+        ks->pipes = grown;
+        ks->pipe_room = ks->pipe_room * 2 + 32;
+    }
+    const bl_impl *impl = &bl_impls[k];
+    const uint32_t constants[] = { impl->workgroup, impl->tile_m, impl->tile_n, impl->tile_k, head };
+    VkSpecializationMapEntry entries[BL_COUNT(constants)];
+    for (uint32_t i = 0; i < BL_COUNT(constants); i++)
+        entries[i] = (VkSpecializationMapEntry){ i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t) };
+    VK_TRY(d->vk.CreateShaderModule(d->dev, &(VkShaderModuleCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+        .codeSize = spirv[k][t].size, .pCode = spirv[k][t].code }, NULL, &module));
+    VK_TRY(d->vk.CreateComputePipelines(d->dev, ks->cache, 1, &(VkComputePipelineCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .layout = layout,
+        .stage = {
+            .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+            .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main",
+            .pSpecializationInfo = &(VkSpecializationInfo){ BL_COUNT(constants), entries, sizeof(constants), constants } },
+    }, NULL, &pipe));
+    if (d->vk.SetDebugUtilsObjectNameEXT) {
+        char label[96];
+        snprintf(label, sizeof(label), "%s_%s", impl->name, bl_dtype_name(t));
+        d->vk.SetDebugUtilsObjectNameEXT(d->dev, &(VkDebugUtilsObjectNameInfoEXT){
+            .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT, .objectType = VK_OBJECT_TYPE_PIPELINE,
+            .objectHandle = (uint64_t)(uintptr_t)pipe, .pObjectName = label });
+    }
+    ks->pipes[ks->pipe_count++] = (pipeline){ k, t, head, pipe };
+    *out = pipe;
+fail:
+    if (module)
+        d->vk.DestroyShaderModule(d->dev, module, NULL);
+    if (result != BL_OK)
+        return bl_fail_in(result, "%s_%s", impl->name, bl_dtype_name(t));
+    return BL_OK;
+}
+
+/* Narrows the binding of one operand to what its view covers, and makes the view count from there. */
+static bl_result bind_operand(const bl_device *d, const char *op, const bl_operand *o, bl_dtype t, const bl_extent *e, const bl_slice *slice,
+                              struct view *view, VkDescriptorBufferInfo *out)
+{
+    const uint64_t element = o->storage ? bl_dtype_size(t) : sizeof(float);
+    const uint64_t first = view->off * element, start = first / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT;
+    const uint64_t end = (view->off + (uint64_t)(e->rows - 1) * view->stride + e->cols) * element;
+    if (end > slice->size)
+        return bl_fail(BL_ERROR_USAGE, "%s: operand %c ends at byte %llu of %llu", op, o->name, (unsigned long long)end,
+                       (unsigned long long)slice->size);
+    if (end - start > d->limits.binding)
+        return bl_fail(BL_ERROR_DEVICE, "%s: operand %c needs %llu bytes, a binding of %s holds %llu", op, o->name,
+                       (unsigned long long)(end - start), d->info.name, (unsigned long long)d->limits.binding);
+    view->off = (uint32_t)((first - start) / element);
+    *out = (VkDescriptorBufferInfo){ slice->buffer->buf, slice->offset + start, end - start };
+    return BL_OK;
+}
+
+bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype t, const bl_params *params, const bl_slice *operands,
+                           const bl_slice *steps)
+{
+    bl_result result = BL_OK;
+    const bl_device *d = ks->d;
+    const bl_impl *impl = &bl_impls[k];
+    const bl_op_info *info = &bl_op_infos[impl->op];
+    bl_params p = *params;
+    bl_operand o[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    VkDescriptorBufferInfo info_of[MAX_BUFFERS];
+    VkWriteDescriptorSet write[MAX_BUFFERS];
+    VkDescriptorSet set;
+    VkPipeline pipe;
+    uint32_t groups[3] = { 1, 1, 1 }, present = MAX_BUFFERS;
+    const uint32_t n = bl_op_operands(impl->op, o);
+    if (!bl_kernel_able(ks, k, t))
+        return bl_fail(BL_ERROR_DEVICE, "%s_%s does not run on %s", impl->name, bl_dtype_name(t), d->info.name);
+    info->extents(&p, e);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!e[i].rows || !operands[i].buffer)
+            continue;
+        BL_TRY(bind_operand(d, info->name, &o[i], t, &e[i], &operands[i], &p.v[i], &info_of[i]));
+        present = i;
+    }
+    for (uint32_t i = 0; i < n; i++) /* an absent operand is never read, but must be bound */
+        if (!e[i].rows || !operands[i].buffer)
+            info_of[i] = info_of[present];
+    if (info->steps)
+        info_of[n] = (VkDescriptorBufferInfo){ steps->buffer->buf, steps->offset, steps->size };
+    impl->grid(impl, params, groups);
+    if (groups[0] > GROUP_LIMIT || groups[1] > GROUP_LIMIT || groups[2] > GROUP_LIMIT)
+        return bl_fail(BL_ERROR_DEVICE, "%s: %u x %u x %u workgroups", impl->name, groups[0], groups[1], groups[2]);
+
+    const VkPipelineLayout layout = ks->layouts[info->steps][n];
+    BL_TRY(find_pipeline(ks, k, t, head_of(impl->op, &p), layout, &pipe));
+    VK_TRY(d->vk.AllocateDescriptorSets(d->dev, &(VkDescriptorSetAllocateInfo){
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+        .descriptorPool = c->sets, .descriptorSetCount = 1, .pSetLayouts = &ks->sets[info->steps][n] }, &set));
+    const uint32_t buffers = n + info->steps;
+    for (uint32_t i = 0; i < buffers; i++)
+        write[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+            .dstSet = set, .dstBinding = i < n ? i : BL_STEP_BINDING, .descriptorCount = 1,
+            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .pBufferInfo = &info_of[i] };
+    d->vk.UpdateDescriptorSets(d->dev, buffers, write, 0, NULL);
+    d->vk.CmdBindPipeline(c->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    d->vk.CmdBindDescriptorSets(c->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, NULL);
+    d->vk.CmdPushConstants(c->cmd, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, info->params_size, &p);
+    d->vk.CmdDispatch(c->cmd, groups[0], groups[1], groups[2]);
+    ks->used[k][t] = true;
+fail:
+    return result;
+}
+
+void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user)
+{
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        for (int t = 0; t < BL_DTYPE_COUNT; t++)
+            if (ks->used[k][t]) {
+                char name[96];
+                snprintf(name, sizeof(name), "%s_%s", bl_impls[k].name, bl_dtype_name((bl_dtype)t));
+                each(user, name);
+            }
+}

@@ -1,0 +1,133 @@
+#include "memory.h"
+
+enum { MAX_BLOCKS = 256 };
+static const uint64_t BLOCK = 1ull << 30;  /* some drivers fail well below what they advertise */
+static const uint64_t SMALL_BLOCK = 16ull << 20;
+
+static int find_memory_type(const bl_device *d, uint32_t allowed, VkMemoryPropertyFlags want)
+{
+    for (uint32_t i = 0; i < d->mem.memoryTypeCount; i++)
+        if ((allowed >> i & 1) && (d->mem.memoryTypes[i].propertyFlags & want) == want)
+            return (int)i;
+    return -1;
+}
+
+bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, const char *label, bl_buffer *out)
+{
+    bl_result result = BL_OK;
+    *out = (bl_buffer){ 0 };
+    if (!size || size > d->limits.allocation)
+        return bl_fail(BL_ERROR_MEMORY, "%s: %llu bytes, the device allocates at most %llu at once", label, (unsigned long long)size,
+                       (unsigned long long)d->limits.allocation);
+    VK_TRY(d->vk.CreateBuffer(d->dev, &(VkBufferCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = size,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+    }, NULL, &out->buf));
+
+    const VkMemoryPropertyFlags visible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT, coherent = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+        cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    const VkMemoryPropertyFlags wishes[2][3] = { { VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0, 0 },
+                                                 { visible | coherent | cached, visible | coherent, visible } };
+    VkMemoryRequirements req;
+    d->vk.GetBufferMemoryRequirements(d->dev, out->buf, &req);
+    int type = -1;
+    for (int i = 0; i < 3 && type < 0; i++)
+        type = find_memory_type(d, req.memoryTypeBits, wishes[kind == BL_MEMORY_STAGING][i]);
+    if (type < 0)
+        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s: no fitting memory type", label));
+    const bl_result allocated = bl_vk(d->vk.AllocateMemory(d->dev, &(VkMemoryAllocateInfo){
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .allocationSize = req.size, .memoryTypeIndex = (uint32_t)type }, NULL, &out->mem), "vk.AllocateMemory");
+    if (allocated != BL_OK)
+        BL_TRY(bl_fail_in(allocated, "%s, %.1f MiB on top of %.1f MiB", label, (double)req.size / 0x1p20, (double)d->bytes / 0x1p20));
+    out->size = size;
+    d->bytes += size;
+    d->peak = BL_MAX(d->peak, d->bytes);
+    VK_TRY(d->vk.BindBufferMemory(d->dev, out->buf, out->mem, 0));
+    if (kind == BL_MEMORY_STAGING) {
+        out->coherent = !!(d->mem.memoryTypes[type].propertyFlags & coherent);
+        VK_TRY(d->vk.MapMemory(d->dev, out->mem, 0, VK_WHOLE_SIZE, 0, &out->host));
+    }
+    return BL_OK;
+
+fail:
+    bl_buffer_destroy(d, out);
+    return result;
+}
+
+void bl_buffer_destroy(bl_device *d, bl_buffer *b)
+{
+    if (b->buf)
+        d->vk.DestroyBuffer(d->dev, b->buf, NULL);
+    if (b->mem)
+        d->vk.FreeMemory(d->dev, b->mem, NULL);
+    d->bytes -= b->size;
+    *b = (bl_buffer){ 0 };
+}
+
+struct bl_arena {
+    bl_device *d;
+    const char *label;
+    uint64_t expected;                /* still to come */
+    bl_buffer *blocks[MAX_BLOCKS];
+    uint64_t used[MAX_BLOCKS];
+    uint32_t count;
+};
+
+uint64_t bl_block_limit(const bl_device *d) { return BL_MIN(d->limits.allocation, BLOCK) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT; }
+
+bl_result bl_arena_create(bl_device *d, uint64_t expected, const char *label, bl_arena **out)
+{
+    bl_arena *a = *out = bl_alloc(1, sizeof(*a));
+    if (!a)
+        return bl_fail(BL_ERROR_MEMORY, "%s: no host memory for an arena", label);
+    a->d = d;
+    a->label = label;
+    a->expected = expected;
+    return BL_OK;
+}
+
+void bl_arena_destroy(bl_arena **arena)
+{
+    bl_arena *a = *arena;
+    *arena = NULL;
+    if (!a)
+        return;
+    for (uint32_t i = 0; i < a->count; i++) {
+        bl_buffer_destroy(a->d, a->blocks[i]);
+        bl_free(a->blocks[i]);
+    }
+    bl_free(a);
+}
+
+bl_result bl_arena_slice(bl_arena *a, uint64_t size, bl_slice *out)
+{
+    const uint64_t limit = bl_block_limit(a->d);
+    if (!size || size > limit)
+        return bl_fail(BL_ERROR_MEMORY, "%s: a tensor of %llu bytes, a block holds %llu", a->label, (unsigned long long)size,
+                       (unsigned long long)limit);
+    const uint64_t aligned = (size + BL_SLICE_ALIGNMENT - 1) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT; /* size <= 1 GiB: cannot wrap */
+    uint32_t i = 0;
+    while (i < a->count && a->blocks[i]->size - a->used[i] < aligned)
+        i++;
+    if (i == a->count) {
+        if (i == MAX_BLOCKS)
+            return bl_fail(BL_ERROR_MEMORY, "%s: more than %d blocks of device memory", a->label, MAX_BLOCKS);
+        const uint64_t wanted = a->expected ? a->expected : SMALL_BLOCK;
+        bl_buffer *b = bl_alloc(1, sizeof(*b));
+        if (!b)
+            return bl_fail(BL_ERROR_MEMORY, "%s: no host memory for a block", a->label);
+        const bl_result r = bl_buffer_create(a->d, BL_MIN(BL_MAX(wanted, aligned), limit), BL_MEMORY_DEVICE, a->label, b);
+        if (r != BL_OK) {
+            bl_free(b);
+            return r;
+        }
+        a->blocks[i] = b;
+        a->used[i] = 0;
+        a->count++;
+    }
+    *out = (bl_slice){ a->blocks[i], a->used[i], size };
+    a->used[i] += aligned;
+    a->expected -= BL_MIN(a->expected, aligned);
+    return BL_OK;
+}

@@ -1,0 +1,41 @@
+/* Device memory: buffers, slices of them, and arenas made of blocks. Layer 1. */
+#ifndef BL_MEMORY_H
+#define BL_MEMORY_H
+#include "device.h"
+
+/* Every slice starts at a multiple of this: the largest storage buffer offset alignment a device may ask for. */
+enum { BL_SLICE_ALIGNMENT = 256 };
+
+typedef struct bl_buffer {
+    VkBuffer buf;
+    VkDeviceMemory mem;
+    uint64_t size;  /* bytes */
+    void *host;     /* mapped for the buffer's lifetime; NULL if not host-visible */
+    bool coherent;
+} bl_buffer;
+
+/* Part of a buffer that outlives it. */
+typedef struct bl_slice {
+    bl_buffer *buffer;
+    uint64_t offset, size;  /* bytes */
+} bl_slice;
+
+typedef enum bl_memory_kind {
+    BL_MEMORY_DEVICE,  /* fastest for shaders */
+    BL_MEMORY_STAGING, /* mapped, for copies to and from the device */
+} bl_memory_kind;
+
+/* `label` goes into error texts. BL_ERROR_MEMORY when the device has no room. */
+bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, const char *label, bl_buffer *out);
+void bl_buffer_destroy(bl_device *d, bl_buffer *b);  /* zeroes *b; a zeroed buffer is accepted */
+
+/* Bump allocation in blocks of device memory, each no larger than the device allows and 1 GiB; freed as a whole. */
+typedef struct bl_arena bl_arena;
+/* `expected`: bytes that will be asked for in all, so that blocks are neither many nor too large; 0 if unknown. */
+bl_result bl_arena_create(bl_device *d, uint64_t expected, const char *label, bl_arena **out);
+void bl_arena_destroy(bl_arena **arena);  /* sets *arena to NULL; NULL is accepted */
+/* A slice of `size` bytes, aligned to BL_SLICE_ALIGNMENT, never across blocks. BL_ERROR_MEMORY if larger than a block can be. */
+bl_result bl_arena_slice(bl_arena *arena, uint64_t size, bl_slice *out);
+/* Bytes that one block can have on this device. */
+uint64_t bl_block_limit(const bl_device *d);
+#endif

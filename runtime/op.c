@@ -1,0 +1,42 @@
+/* The op table. Layer 2. */
+#include "op.h"
+#include <ctype.h>
+#include <string.h>
+
+#define O(name, params, operands, steps) \
+    void extents_##name(const bl_params *p, bl_extent *e); \
+    double flops_##name(const bl_params *p); \
+    uint32_t depth_##name(const bl_params *p); \
+    void ref_##name(const bl_params *p, double *const *v, const struct bl_step *step); \
+    extern const bl_op_case cases_##name[]; \
+    extern const uint32_t case_count_##name;
+#include "ops.def"
+#undef O
+
+const bl_op_info bl_op_infos[BL_OP_COUNT] = {
+#define O(name, params, operands, steps) \
+    { #name, operands, sizeof(struct params##_params), steps, extents_##name, flops_##name, depth_##name, ref_##name, \
+      cases_##name, &case_count_##name },
+#include "ops.def"
+#undef O
+};
+
+uint32_t bl_op_operands(bl_op op, bl_operand *out)
+{
+    uint32_t n = 0;
+    for (const char *s = bl_op_infos[op].operands; *s && n < BL_MAX_OPERANDS; n++) {
+        out[n] = (bl_operand){ .name = *s };
+        for (s += 2; *s && *s != ' '; s++) { /* after "x:" */
+            if (isalpha((unsigned char)*s)) {
+                out[n].storage = tolower((unsigned char)*s) == 't';
+                out[n].access = isupper((unsigned char)*s) ? BL_WRITE : BL_READ;
+            }
+            if (*s == '+')
+                out[n].access = BL_READ | BL_WRITE;
+            if (*s == '?')
+                out[n].optional = true;
+        }
+        s += strspn(s, " ");
+    }
+    return n;
+}
