@@ -106,10 +106,10 @@ struct geglu_params {
     uint rows, channels;
 };
 
-/* z = x + y */
+/* z = x + y, where y_rows rows of x share a row of y: 1 for tensors of one size, the pixels of an image for a time embedding. */
 struct add_params {
-    VIEW x, y, z;           /* [rows, channels] x3 */
-    uint rows, channels;
+    VIEW x, y, z;           /* [rows, channels] [rows/y_rows, channels] [rows, channels] */
+    uint rows, channels, y_rows;
 };
 
 /* y = x: gathers or scatters a view. */

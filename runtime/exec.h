@@ -1,0 +1,24 @@
+/* A planned graph on a device: recorded once, run many times. Layer 3. */
+#ifndef BL_EXEC_H
+#define BL_EXEC_H
+#include "kernel.h"
+#include "plan.h"
+
+typedef struct bl_exec bl_exec;
+/* Fuses and plans `g`, allocates its memory and records it. The graph and every weight it names must outlive the exec; the weights'
+ * slices are there by now. `steps`: rows of the step table, 0 for graphs without one. */
+bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t steps, bl_exec **out);
+void bl_exec_destroy(bl_exec **exec);  /* sets *exec to NULL; NULL is accepted */
+
+/* Copies between the host and an input or kept tensor, `count` = n*h*w*c floats in [n,h,w,c] order, converted from and to its type.
+ * BL_ERROR_USAGE for another count, or a tensor that is not there after a run. */
+bl_result bl_exec_write(bl_exec *e, bl_value x, const float *data, size_t count);
+bl_result bl_exec_read(bl_exec *e, bl_value x, float *data, size_t count);
+/* Sets the step table, at most as many rows as at creation, and starts at its first row. */
+bl_result bl_exec_set_steps(bl_exec *e, const struct bl_step *steps, uint32_t count);
+/* Runs the whole graph once and waits. */
+bl_result bl_exec_run(bl_exec *e);
+/* Device memory besides weights, in bytes; number of barriers recorded. */
+uint64_t bl_exec_bytes(const bl_exec *e);
+uint32_t bl_exec_barriers(const bl_exec *e);
+#endif

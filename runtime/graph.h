@@ -1,0 +1,125 @@
+/* A network described once per shape: nothing runs here. Layer 3.
+ *
+ * Builders append a node and return its output. The first failure (a shape that does not fit, memory) is kept: from then on every
+ * builder returns BL_NONE, and bl_graph_check says why, so that a network reads as its equations. All tensors are channels-last
+ * [n, h, w, c], which is also [n, tokens, c] with h = tokens, w = 1. */
+#ifndef BL_GRAPH_H
+#define BL_GRAPH_H
+#include "memory.h"
+#include "op.h"
+
+typedef uint32_t bl_value;  /* a tensor of a graph */
+#define BL_NONE 0u          /* no tensor: an absent optional operand, or a failure kept in the graph */
+
+typedef struct bl_shape {
+    uint32_t n, h, w, c;
+} bl_shape;
+
+/* A constant matrix on the device, owned by whoever loads it; the slice is filled in before the graph is recorded. */
+typedef struct bl_weight {
+    const char *name;
+    uint32_t rows, cols;
+    bl_dtype type;
+    bl_slice slice;
+} bl_weight;
+
+/* Memory behind values: one matrix of rows x width elements. Views of it share it. */
+typedef struct bl_storage {
+    uint64_t rows, width;      /* elements */
+    bl_dtype type;
+    const bl_weight *weight;   /* constant; not planned */
+    bool pinned;               /* lives from the first to the last node: inputs, state, kept tensors */
+} bl_storage;
+
+typedef struct bl_tensor {
+    bl_shape shape;
+    uint32_t storage;
+    struct view view;          /* in its storage */
+    const char *name;          /* owned; NULL if none */
+} bl_tensor;
+
+typedef struct bl_node {
+    bl_op op;
+    bl_dtype type;             /* storage type: picks the variant */
+    bl_params p;               /* views are filled in when it is recorded */
+    bl_value operands[BL_MAX_OPERANDS];
+    bool dead;                 /* merged into another by bl_graph_fuse */
+} bl_node;
+
+typedef struct bl_graph {
+    bl_dtype type;             /* storage type of activations */
+    bool keep_named;           /* every named tensor is kept, so that it can be read after a run */
+    bl_tensor *tensors;        /* [0] is BL_NONE */
+    bl_storage *storages;
+    bl_node *nodes;
+    uint32_t tensor_count, tensor_room, storage_count, storage_room, node_count, node_room;
+    bl_result failed;
+    char reason[320];
+} bl_graph;
+
+/* `keep_named`: for comparing every stage with golden tensors. */
+bl_result bl_graph_create(bl_dtype type, bool keep_named, bl_graph **out);
+void bl_graph_destroy(bl_graph **g);  /* sets *g to NULL; NULL is accepted */
+/* BL_OK, or the first failure of a builder with its reason. */
+bl_result bl_graph_check(const bl_graph *g);
+/* Keeps a failure of a caller that builds on the graph; the first one counts. Returns BL_NONE. */
+bl_value bl_graph_fail(bl_graph *g, bl_result r, const char *fmt, ...) BL_PRINTF(3, 4);
+
+/* --- tensors -------------------------------------------------------------------------------------------------------- */
+
+/* Written by the host before a run, or state that nodes change in place; keeps its contents between runs. */
+bl_value bl_graph_input(bl_graph *g, const char *name, bl_shape shape, bl_dtype type);
+bl_value bl_graph_weight(bl_graph *g, const bl_weight *w); /* shape [1, 1, rows, cols] */
+/* Names a tensor ("down_blocks.0.resnets.1"); printf-like; names need not be unique. Returns x. */
+bl_value bl_graph_name(bl_graph *g, bl_value x, const char *fmt, ...) BL_PRINTF(3, 4);
+bl_value bl_graph_keep(bl_graph *g, bl_value x); /* readable after a run; returns x */
+bl_shape bl_graph_shape(const bl_graph *g, bl_value x); /* zeroes for BL_NONE */
+/* The tensor of that name, the last one if several; BL_NONE if there is none. */
+bl_value bl_graph_find(const bl_graph *g, const char *name);
+
+/* Views: no copy. Channels first .. first+count; images first .. first+count; the same rows under another n, h, w. */
+bl_value bl_graph_channels(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
+bl_value bl_graph_images(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
+bl_value bl_graph_reshape(bl_graph *g, bl_value x, uint32_t n, uint32_t h, uint32_t w);
+/* Channels of a, then of b. No copy where both own their memory: they become views of the result, and their producers write there. */
+bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b);
+
+/* --- nodes: see params.h for the formulas ----------------------------------------------------------------------------- */
+
+/* y = x w^T + b over channels; w [out, in], b [1, out] or BL_NONE. A 1x1 convolution is this. */
+bl_value bl_graph_linear(bl_graph *g, bl_value x, bl_value w, bl_value b);
+/* Convolution with `kernel` x `kernel` taps; w [out, kernel*kernel*in]. Stride 1 keeps the size. Stride 2 halves it, padded by one on all
+ * sides, or with `asymmetric` (the VAE's encoder) below and right only. */
+bl_value bl_graph_conv(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t kernel, uint32_t stride, bool asymmetric);
+bl_value bl_graph_group_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t groups, float eps);
+bl_value bl_graph_layer_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, float eps);
+/* q [n, tq, heads*d], k and v [n, tk, heads*d]; scale 1/sqrt(d). */
+bl_value bl_graph_attention(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal);
+/* The same keeping the probabilities, fp32 [n*heads, tq, 1, tk], in *probs. */
+bl_value bl_graph_attention_kept(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal, bl_value *probs);
+bl_value bl_graph_activation(bl_graph *g, bl_value x, uint32_t act);
+bl_value bl_graph_geglu(bl_graph *g, bl_value x);
+/* y has x's shape, or [n, 1, 1, c]: one row for each image. */
+bl_value bl_graph_add(bl_graph *g, bl_value x, bl_value y);
+bl_value bl_graph_upsample(bl_graph *g, bl_value x);
+/* freqs: fp32 input [1, 1, 1, half]. Result [1, 1, 1, 2*half], t from the step table. */
+bl_value bl_graph_timestep_embedding(bl_graph *g, bl_value freqs);
+/* fp32 x [n,h,w,c] to the storage type, times `scale` and, if per_step, the step's in_scale; [copies*n, h, w, c]. */
+bl_value bl_graph_scale(bl_graph *g, bl_value x, uint32_t copies, float scale, bool per_step);
+/* x [branches*n, h, w, c] to fp32 [n, h, w, c]; branches 1 or 2 (unconditional first). */
+bl_value bl_graph_guidance(bl_graph *g, bl_value x, uint32_t branches);
+/* In place on the fp32 inputs x [n,h,w,c] and history [4n,h,w,c]; noise may be BL_NONE. */
+void bl_graph_scheduler_step(bl_graph *g, bl_value e, bl_value noise, bl_value x, bl_value history);
+/* In place on x: outside the mask [n,h,w,1] the source z at the step's new noise level. */
+void bl_graph_blend(bl_graph *g, bl_value mask, bl_value z, bl_value noise, bl_value x);
+/* Last of a step: the next run uses the next row of the step table, which has `steps`. */
+void bl_graph_step_next(bl_graph *g, uint32_t steps);
+
+/* --- passes ------------------------------------------------------------------------------------------------------------ */
+
+/* Merges activations, additions and upsampling into the products, convolutions and norms beside them (fuse.c). Results keep their
+ * order of operations, so in fp32 they keep their bytes. Tensors that are kept stay. */
+bl_result bl_graph_fuse(bl_graph *g);
+/* Push constants of a node with the views of its operands. */
+bl_params bl_graph_params(const bl_graph *g, const bl_node *n);
+#endif
