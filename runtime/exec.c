@@ -103,7 +103,7 @@ static bl_result record_node(bl_exec *e, bl_commands *c, const bl_node *n, touch
             continue;
         const uint64_t begin = slices[i].offset + t->view.off * size;
         now[touched++] = (touch){ slices[i].buffer, begin, begin + ((uint64_t)(extent[i].rows - 1) * t->view.stride + extent[i].cols) * size,
-            t->storage, t->view.off % t->view.stride, extent[i].cols, !!(o[i].access & BL_WRITE) };
+            t->storage, bl_first_column(t), extent[i].cols, !!(o[i].access & BL_WRITE) };
     }
     if (bl_op_infos[n->op].steps)
         now[touched++] = (touch){ &e->step_buffer, 0, e->steps.size, UINT32_MAX, 0, 1, n->op == BL_OP_step_next_fwd };

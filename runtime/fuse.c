@@ -16,7 +16,7 @@ static void find_uses(const bl_graph *g, use *uses)
     for (bl_value i = 1; i < g->tensor_count; i++)
         for (bl_value j = 1; j < i; j++)
             if (g->tensors[i].storage == g->tensors[j].storage) {
-                const uint32_t ci = g->tensors[i].view.off % g->tensors[i].view.stride, cj = g->tensors[j].view.off % g->tensors[j].view.stride;
+                const uint32_t ci = bl_first_column(&g->tensors[i]), cj = bl_first_column(&g->tensors[j]);
                 if (ci < cj + g->tensors[j].shape.c && cj < ci + g->tensors[i].shape.c)
                     uses[i].viewed = uses[j].viewed = true;
             }

@@ -380,6 +380,17 @@ bl_value bl_graph_geglu(bl_graph *g, bl_value x)
     return y;
 }
 
+/* One row seen as the row of each of n images: a view of stride 0. */
+static bl_value broadcast(bl_graph *g, bl_value x, uint32_t n)
+{
+    bl_tensor t = g->tensors[x];
+    if (t.shape.n == n)
+        return x;
+    t.shape.n = n;
+    t.view.stride = 0;
+    return add_tensor(g, t.shape, t.storage, t.view);
+}
+
 bl_value bl_graph_add(bl_graph *g, bl_value x, bl_value y)
 {
     if (!ALL("add", x, y))
@@ -388,8 +399,10 @@ bl_value bl_graph_add(bl_graph *g, bl_value x, bl_value y)
     const bool same = a.n == b.n && a.h == b.h && a.w == b.w;
     if (a.c != b.c || !(same || (b.h == 1 && b.w == 1 && (b.n == a.n || b.n == 1))))
         return bl_graph_fail(g, BL_ERROR_USAGE, "add: %ux%ux%ux%u and %ux%ux%ux%u", a.n, a.h, a.w, a.c, b.n, b.h, b.w, b.c);
+    if (!same)
+        y = broadcast(g, y, a.n);
     const bl_value z = activation(g, a);
-    NODE(add_fwd, ((struct add_params){ .rows = rows32(a), .channels = a.c, .y_rows = (uint32_t)(rows_of(a) / rows_of(b)) }), x, y, z);
+    NODE(add_fwd, ((struct add_params){ .rows = rows32(a), .channels = a.c, .y_rows = same ? 1 : a.h * a.w }), x, y, z);
     return z;
 }
 

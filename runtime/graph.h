@@ -38,6 +38,9 @@ typedef struct bl_tensor {
     const char *name;          /* owned; NULL if none */
 } bl_tensor;
 
+/* First column of its storage that a tensor covers. */
+static inline uint32_t bl_first_column(const bl_tensor *t) { return t->view.stride ? t->view.off % t->view.stride : t->view.off; }
+
 typedef struct bl_node {
     bl_op op;
     bl_dtype type;             /* storage type: picks the variant */

@@ -1,0 +1,64 @@
+/* Layer 4. */
+#include "clip_text.h"
+#include <stdio.h>
+
+bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value x)
+{
+    static const char *const qkv[] = { "q_proj", "k_proj", "v_proj" };
+    bl_graph *g = net->g;
+    char attn[96];
+    bl_value h = x;
+    for (uint32_t i = 0; i < c->layers; i++) {
+        char layer[64];
+        snprintf(layer, sizeof(layer), "text_model.encoder.layers.%u", i);
+        snprintf(attn, sizeof(attn), "%s.self_attn", layer);
+        const bl_value a = bl_net_linears(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm1", layer), c->channels, true, 3, qkv, attn);
+        const bl_value y = bl_graph_attention(g, bl_graph_channels(g, a, 0, c->channels), bl_graph_channels(g, a, c->channels, c->channels),
+                                              bl_graph_channels(g, a, 2 * c->channels, c->channels), c->heads, true);
+        h = bl_graph_add(g, bl_net_linear(net, y, c->channels, true, "%s.out_proj", attn), h);
+        bl_value f = bl_net_linear(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm2", layer), c->intermediate, true, "%s.mlp.fc1", layer);
+        f = bl_net_linear(net, bl_graph_activation(g, f, c->act), c->channels, true, "%s.mlp.fc2", layer);
+        h = bl_graph_name(g, bl_graph_add(g, f, h), "hidden_states.%u", i + 1);
+    }
+    return bl_graph_name(g, bl_net_layer_norm(net, h, c->eps, "text_model.final_layer_norm"), "last_hidden_state");
+}
+
+static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows, uint64_t cols, const bl_file_tensor **out)
+{
+    const bl_safetensors *file = bl_weights_file(w);
+    const bl_file_tensor *t = *out = bl_safetensors_find(file, name);
+    if (!t)
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", bl_safetensors_path(file), name);
+    if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols)
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is not [%llu,%llu]", bl_safetensors_path(file), name, (unsigned long long)rows,
+                       (unsigned long long)cols);
+    return BL_OK;
+}
+
+bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const int32_t *ids, uint32_t count, float *out)
+{
+    bl_result result = BL_OK;
+    const bl_file_tensor *tokens, *positions;
+    float *position = NULL;
+    const size_t n = c->channels;
+    BL_TRY(find_table(w, "text_model.embeddings.token_embedding.weight", c->vocabulary, n, &tokens));
+    BL_TRY(find_table(w, "text_model.embeddings.position_embedding.weight", c->positions, n, &positions));
+    position = bl_alloc(n, sizeof(*position));
+    if (!position)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an embedding"));
+    for (uint32_t p = 0; p < c->positions; p++) {
+        BL_TRY(bl_safetensors_read(bl_weights_file(w), positions, p * n, n, position));
+        for (uint32_t i = 0; i < count; i++) {
+            const int32_t id = ids[i * c->positions + p];
+            float *row = out + ((size_t)i * c->positions + p) * n;
+            if (id < 0 || (uint32_t)id >= c->vocabulary)
+                BL_TRY(bl_fail(BL_ERROR_MODEL, "token %d is outside the text encoder's vocabulary of %u", id, c->vocabulary));
+            BL_TRY(bl_safetensors_read(bl_weights_file(w), tokens, (uint64_t)id * n, n, row));
+            for (size_t k = 0; k < n; k++)
+                row[k] += position[k];
+        }
+    }
+fail:
+    bl_free(position);
+    return result;
+}

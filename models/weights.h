@@ -1,0 +1,33 @@
+/* The tensors of one network: bound by name and shape first, then streamed to the device. Layer 4.
+ * Two gates pass before device memory is touched: the container is sound (safetensors.h), and the network found all it needs. */
+#ifndef BL_WEIGHTS_H
+#define BL_WEIGHTS_H
+#include "graph.h"
+#include "safetensors.h"
+#include "stream.h"
+
+enum { BL_WEIGHT_PARTS = 3 };
+
+typedef struct bl_weights bl_weights;
+/* Opens a safetensors file whose tensors will be stored as `type`. */
+bl_result bl_weights_open(const char *path, bl_dtype type, bl_weights **out);
+void bl_weights_close(bl_weights **w);  /* frees the device memory too; sets *w to NULL; NULL is accepted */
+bool bl_weights_has(const bl_weights *w, const char *name);
+const bl_safetensors *bl_weights_file(const bl_weights *w);
+
+/* What a network needs. Each returns the matrix as the kernels read it, the same one when asked again, or NULL with the reason kept in the
+ * graph (BL_ERROR_MODEL: missing, or another shape). Rows and columns are rounded up to 4 with zeros.
+ * Convolutions [out, in, k, k] become [out, k*k*in] with the input channel fastest; [out, in, 1, 1] and [out, in] are the same. */
+const bl_weight *bl_weights_conv(bl_weights *w, bl_graph *g, uint32_t out, uint32_t in, uint32_t kernel, const char *name);
+/* `parts` matrices [out, in], or vectors, stacked: one product instead of several. */
+const bl_weight *bl_weights_matrix(bl_weights *w, bl_graph *g, uint32_t out, uint32_t in, uint32_t parts, const char *const *names);
+const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint32_t parts, const char *const *names);
+
+/* Loads what has been asked for and is not there yet. BL_ERROR_MODEL: a value that the storage type cannot hold. */
+bl_result bl_weights_load(bl_weights *w, bl_stream *s);
+/* Bytes of device memory that everything asked for takes. */
+uint64_t bl_weights_bytes(const bl_weights *w);
+
+/* Multiples of 4: what channels are stored as. */
+static inline uint32_t bl_pad4(uint32_t n) { return (n + 3) & ~3u; }
+#endif
