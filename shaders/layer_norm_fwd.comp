@@ -1,0 +1,7 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "inc/types.glsl"
+#include "inc/params.h"
+#define SUBGROUP 0
+#include "inc/reduce.glsl"
+#include "inc/layer_norm.glsl"

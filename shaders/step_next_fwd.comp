@@ -1,0 +1,18 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "inc/types.glsl"
+#include "inc/params.h"
+#define STEPS_ACCESS
+#include "inc/steps.glsl"
+
+// Moves to the next step; the counter stops at `count`. One lane.
+
+layout(local_size_x = 1) in;
+layout(local_size_x_id = 0) in;
+layout(push_constant) uniform Push { step_next_params p; };
+
+void main()
+{
+    if (gl_GlobalInvocationID.x == 0)
+        steps.step = min(steps.step + 1, p.count);
+}
