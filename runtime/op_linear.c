@@ -1,0 +1,127 @@
+/* Matrix product and convolution: operands, work and cases. Layer 2. */
+#include "op.h"
+
+enum { B = 1 << 2, A = 1 << 3, R = 1 << 4 };  /* bits of `given` */
+
+static bl_extent if_given(uint32_t given, uint32_t bit, uint32_t rows, uint32_t cols)
+{
+    return given & bit ? (bl_extent){ rows, cols } : (bl_extent){ 0, 0 };
+}
+
+void extents_matmul_fwd(const bl_params *p, bl_extent *e)
+{
+    const struct matmul_params *q = &p->matmul_fwd;
+    e[0] = (bl_extent){ q->m, q->k };
+    e[1] = (bl_extent){ q->n, q->k };
+    e[2] = if_given(q->given, B, 1, q->n);
+    e[3] = if_given(q->given, A, q->m / q->a_rows + (q->m % q->a_rows != 0), q->n);
+    e[4] = if_given(q->given, R, q->m, q->n);
+    e[5] = (bl_extent){ q->m, q->n };
+}
+
+double flops_matmul_fwd(const bl_params *p)
+{
+    const struct matmul_params *q = &p->matmul_fwd;
+    return 2.0 * q->m * q->n * q->k;
+}
+
+uint32_t depth_matmul_fwd(const bl_params *p) { return p->matmul_fwd.k; }
+
+void extents_conv_fwd(const bl_params *p, bl_extent *e)
+{
+    const struct conv_params *q = &p->conv_fwd;
+    const uint32_t rows = q->images * q->oh * q->ow;
+    e[0] = (bl_extent){ q->images * q->h * q->width, q->c };
+    e[1] = (bl_extent){ q->oc, q->kernel * q->kernel * q->c };
+    e[2] = if_given(q->given, B, 1, q->oc);
+    e[3] = if_given(q->given, A, q->images, q->oc);
+    e[4] = if_given(q->given, R, rows, q->oc);
+    e[5] = (bl_extent){ rows, q->oc };
+}
+
+/* Taps outside the image count too: that is what the kernels do and what others report. */
+double flops_conv_fwd(const bl_params *p)
+{
+    const struct conv_params *q = &p->conv_fwd;
+    return 2.0 * q->images * q->oh * q->ow * q->oc * q->kernel * q->kernel * q->c;
+}
+
+uint32_t depth_conv_fwd(const bl_params *p) { return p->conv_fwd.kernel * p->conv_fwd.kernel * p->conv_fwd.c; }
+
+#define MATMUL(M, N, K, ROWS, ACT, GIVEN) { .matmul_fwd = { .m = M, .n = N, .k = K, .a_rows = ROWS, .act = ACT, .given = GIVEN } }
+const bl_op_case cases_matmul_fwd[] = {
+    /* Stable Diffusion 1.5, at sizes that a reference on one core can follow */
+    { "unet_query_16x16", MATMUL(256, 320, 320, 1, ACT_NONE, 0), 0, 0 },
+    { "unet_key_of_text", MATMUL(77, 320, 768, 1, ACT_NONE, 0), 0, 0 },
+    { "unet_attention_out", MATMUL(64, 640, 640, 1, ACT_NONE, B | R), 0, 0 },
+    { "unet_feed_forward", MATMUL(64, 320, 1280, 1, ACT_NONE, B | R), 0, 0 },
+    { "unet_shortcut_2_images", MATMUL(128, 64, 96, 64, ACT_NONE, B | A), 0, 0 },
+    { "time_embedding_1", MATMUL(2, 1280, 320, 1, ACT_SILU, B), 0, 0 },
+    { "time_embedding_2", MATMUL(1, 1280, 1280, 1, ACT_NONE, B), 0, 0 },
+    { "clip_fc1", MATMUL(77, 512, 768, 1, ACT_QUICK_GELU, B), 0, 0 },
+    { "clip_fc1_gelu", MATMUL(77, 128, 64, 1, ACT_GELU, B), 0, 0 },
+    { "tiny_block", MATMUL(1024, 32, 32, 1, ACT_NONE, B | R), 0, 0 },
+    /* sizes around tiles and vectors, every operand alone and together */
+    { "one", MATMUL(1, 1, 1, 1, ACT_NONE, 0), 0, 0 },
+    { "one_vector", MATMUL(1, 4, 4, 1, ACT_NONE, B), 0, 0 },
+    { "one_row", MATMUL(1, 36, 40, 1, ACT_SILU, B | A | R), 0, 0 },
+    { "one_column", MATMUL(45, 1, 9, 1, ACT_NONE, B | R), 0, 0 },
+    { "depth_1", MATMUL(17, 23, 1, 1, ACT_NONE, B), 0, 0 },
+    { "eight_rows", MATMUL(8, 32, 64, 8, ACT_GELU, A), 0, 0 },
+    { "nine_rows", MATMUL(9, 68, 12, 4, ACT_NONE, A | R), 0, 0 },
+    { "tile_and_a_bit", MATMUL(65, 68, 20, 13, ACT_SILU, B | A | R), 0, 0 },
+    { "less_than_a_tile", MATMUL(19, 28, 60, 19, ACT_NONE, R), 0, 0 },
+    { "odd", MATMUL(21, 33, 17, 5, ACT_SILU, B | A | R), 0, 0 },
+    { "odd_depth", MATMUL(40, 64, 75, 20, ACT_QUICK_GELU, A), 0, 0 },
+    { "cancellation", MATMUL(24, 40, 320, 1, ACT_NONE, B | R), 30, 0.5f },
+    { "deep", MATMUL(8, 12, 20480, 1, ACT_NONE, 0), 0, 0 },
+    { "deep_odd", MATMUL(3, 5, 10241, 1, ACT_NONE, B), 0, 0 },
+    { "bench_feed_forward_64x64", MATMUL(4096, 320, 1280, 1, ACT_NONE, B | R), 0, 0 },
+    { "bench_query_64x64", MATMUL(4096, 320, 320, 1, ACT_NONE, 0), 0, 0 },
+    { "bench_query_16x16", MATMUL(256, 1280, 1280, 1, ACT_NONE, B), 0, 0 },
+    { "bench_query_8x8", MATMUL(64, 1280, 1280, 1, ACT_NONE, B), 0, 0 },
+    { "bench_key_of_text", MATMUL(77, 320, 768, 1, ACT_NONE, 0), 0, 0 },
+    { "bench_time_embedding", MATMUL(2, 1280, 1280, 1, ACT_SILU, B), 0, 0 },
+};
+const uint32_t case_count_matmul_fwd = BL_COUNT(cases_matmul_fwd);
+
+#define CONV(IMAGES, H, W, C, OH, OW, OC, KERNEL, STRIDE, PAD, UP, ACT, GIVEN) { .conv_fwd = { .images = IMAGES, .h = H, .width = W, \
+    .c = C, .oh = OH, .ow = OW, .oc = OC, .kernel = KERNEL, .stride = STRIDE, .pad = PAD, .up = UP, .act = ACT, .given = GIVEN } }
+const bl_op_case cases_conv_fwd[] = {
+    /* Stable Diffusion 1.5 and its autoencoder, at smaller sizes */
+    { "unet_in", CONV(1, 32, 32, 4, 32, 32, 64, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "unet_resnet_8x8", CONV(1, 8, 8, 320, 8, 8, 320, 3, 1, 1, 0, ACT_NONE, B | A), 0, 0 },
+    { "unet_resnet_2_images", CONV(2, 16, 16, 64, 16, 16, 64, 3, 1, 1, 0, ACT_NONE, B | R), 0, 0 },
+    { "unet_down", CONV(1, 16, 16, 64, 8, 8, 64, 3, 2, 1, 0, ACT_NONE, B), 0, 0 },
+    { "unet_up", CONV(1, 8, 8, 64, 16, 16, 64, 3, 1, 1, 1, ACT_NONE, B), 0, 0 },
+    { "unet_out", CONV(1, 16, 16, 320, 16, 16, 4, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "vae_in", CONV(1, 33, 31, 3, 33, 31, 32, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "vae_down", CONV(1, 16, 16, 32, 8, 8, 32, 3, 2, 0, 0, ACT_NONE, B), 0, 0 },  /* padded on the far sides only */
+    { "vae_out", CONV(1, 32, 32, 64, 32, 32, 3, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "clip_patches", CONV(1, 56, 56, 3, 4, 4, 64, 14, 14, 0, 0, ACT_NONE, 0), 0, 0 },
+    /* sizes around tiles and vectors, borders everywhere, every operand alone and together */
+    { "one", CONV(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, ACT_NONE, 0), 0, 0 },
+    { "one_pixel", CONV(1, 1, 1, 8, 1, 1, 12, 3, 1, 1, 0, ACT_SILU, B | A | R), 0, 0 },
+    { "one_line", CONV(1, 1, 37, 4, 1, 37, 4, 3, 1, 1, 0, ACT_NONE, R), 0, 0 },
+    { "one_column", CONV(2, 19, 1, 4, 19, 1, 8, 3, 1, 1, 0, ACT_NONE, A), 0, 0 },
+    { "three_images", CONV(3, 5, 7, 12, 5, 7, 36, 3, 1, 1, 0, ACT_SILU, B | A | R), 0, 0 },
+    { "wide_kernel", CONV(1, 9, 11, 8, 9, 11, 8, 5, 1, 2, 0, ACT_GELU, B), 0, 0 },
+    { "even_kernel_stride_3", CONV(2, 11, 13, 4, 5, 5, 20, 4, 3, 2, 0, ACT_NONE, A | R), 0, 0 },
+    { "up_stride_2", CONV(1, 7, 6, 4, 7, 6, 4, 3, 2, 1, 1, ACT_NONE, B), 0, 0 },
+    { "up_4", CONV(1, 3, 5, 4, 12, 20, 8, 3, 1, 1, 2, ACT_NONE, 0), 0, 0 },
+    { "no_padding", CONV(1, 12, 9, 16, 10, 7, 68, 3, 1, 0, 0, ACT_NONE, B), 0, 0 },
+    { "all_outside", CONV(1, 2, 2, 4, 6, 6, 4, 1, 1, 2, 0, ACT_NONE, B), 0, 0 },  /* output pixels that see no input */
+    { "odd", CONV(2, 9, 7, 5, 9, 7, 7, 3, 1, 1, 0, ACT_QUICK_GELU, B | A | R), 0, 0 },
+    { "odd_input", CONV(1, 6, 10, 6, 3, 5, 8, 3, 2, 1, 0, ACT_NONE, B), 0, 0 },
+    { "odd_output", CONV(1, 10, 6, 8, 10, 6, 9, 3, 1, 1, 0, ACT_NONE, R), 0, 0 },
+    { "cancellation", CONV(1, 8, 8, 32, 8, 8, 16, 3, 1, 1, 0, ACT_NONE, B | R), 30, 0.5f },
+    { "bench_resnet_64x64", CONV(1, 64, 64, 320, 64, 64, 320, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_resnet_16x16", CONV(1, 16, 16, 1280, 16, 16, 1280, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_resnet_8x8", CONV(1, 8, 8, 1280, 8, 8, 1280, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_up_16x16", CONV(1, 8, 8, 1280, 16, 16, 1280, 3, 1, 1, 1, ACT_NONE, B), 0, 0 },
+    { "bench_unet_in", CONV(1, 64, 64, 4, 64, 64, 320, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_unet_out", CONV(1, 64, 64, 320, 64, 64, 4, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_vae_256x256", CONV(1, 256, 256, 128, 256, 256, 128, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_vae_out", CONV(1, 256, 256, 128, 256, 256, 3, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+};
+const uint32_t case_count_conv_fwd = BL_COUNT(cases_conv_fwd);

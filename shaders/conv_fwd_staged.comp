@@ -1,0 +1,39 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "inc/types.glsl"
+#include "inc/params.h"
+
+// y[n,oy,ox,j] = act(sum_{ky,kx,c} x[n, (oy * stride + ky - pad) >> up, (ox * stride + kx - pad) >> up, c] w[j,ky,kx,c] + b[j] + a[n,j])
+// + r[n,oy,ox,j], where x is 0 outside the image: x [n*h*w, c], w [oc, kernel*kernel*c], y [n*oh*ow, oc]. A product of depth (ky, kx, c)
+// whose rows are output pixels. The tile is that of staged.glsl.
+layout(push_constant) uniform Push { conv_params p; };
+#include "inc/staged.glsl"
+#include "inc/taps.glsl"
+#include "inc/epilogue.glsl"
+
+void main()
+{
+    const uint pixels = p.oh * p.ow, rows = p.images * pixels;
+    if (tile_row() >= rows)
+        return;
+    place at[2];
+    [[unroll]] for (uint i = 0; i < 2; i++) {
+        at[i] = place_of(min(tile_row() + brought(i), rows - 1));
+        col[i] = (p.w.off + min(tile_column() + brought(i), p.oc - 1) * p.w.stride) / 4;
+    }
+    clear();
+    for (uint tap = 0; tap < p.kernel * p.kernel; tap++) {
+        [[unroll]] for (uint i = 0; i < 2; i++) {
+            uint r;
+            live[i] = tap_row(at[i], tap / p.kernel, tap % p.kernel, r);
+            row[i] = (p.x.off + r * p.x.stride) / 4;
+        }
+        accumulate(tap * p.c / 4, p.c / 4);
+    }
+    for (uint i = 0; i < 8; i++) {
+        const uint m = tile_row() + lane_row() + i / 2, n = tile_column() + lane_column() + i % 2 * 32;
+        if (m < rows && n < p.oc)
+            finish(result(i), m, m / pixels, n);
+    }
+}
