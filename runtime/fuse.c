@@ -9,10 +9,9 @@ typedef struct use {
     bool viewed;                      /* another tensor shares its memory */
 } use;
 
-static void find_uses(const bl_graph *g, use *uses)
+/* Merging changes who makes and reads a tensor, never its memory, so views are looked for once. */
+static void find_views(const bl_graph *g, use *uses)
 {
-    for (bl_value i = 0; i < g->tensor_count; i++)
-        uses[i] = (use){ .maker = g->node_count };
     for (bl_value i = 1; i < g->tensor_count; i++)
         for (bl_value j = 1; j < i; j++)
             if (g->tensors[i].storage == g->tensors[j].storage) {
@@ -20,6 +19,12 @@ static void find_uses(const bl_graph *g, use *uses)
                 if (ci < cj + g->tensors[j].shape.c && cj < ci + g->tensors[i].shape.c)
                     uses[i].viewed = uses[j].viewed = true;
             }
+}
+
+static void find_uses(const bl_graph *g, use *uses)
+{
+    for (bl_value i = 0; i < g->tensor_count; i++)
+        uses[i] = (use){ .maker = g->node_count, .viewed = uses[i].viewed };
     for (uint32_t n = 0; n < g->node_count; n++) {
         bl_operand o[BL_MAX_OPERANDS];
         const uint32_t count = bl_op_operands(g->nodes[n].op, o);
@@ -112,6 +117,7 @@ bl_result bl_graph_fuse(bl_graph *g)
     use *uses = bl_alloc(g->tensor_count, sizeof(*uses));
     if (!uses)
         return bl_fail(BL_ERROR_MEMORY, "no host memory to fuse a graph");
+    find_views(g, uses);
     bool again = true;
     while (again) {
         again = false;

@@ -1,0 +1,128 @@
+/* The exported functions that are only a thin skin. Layer 5. */
+#include "context.h"
+#include "model.h"
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_OF(x) #x
+#define VERSION_TEXT(a, b, c) TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
+
+const char *bl_version(void) { return VERSION_TEXT(BL_VERSION_MAJOR, BL_VERSION_MINOR, BL_VERSION_PATCH); }
+
+bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count)
+{
+    if (!count || (capacity && !infos))
+        return bl_fail(BL_ERROR_USAGE, "bl_devices: no place for the list");
+    return bl_device_list(infos, capacity, count);
+}
+
+bl_result bl_context_create(const bl_context_options *options, bl_context **out)
+{
+    bl_result result = BL_OK;
+    static const bl_context_options defaults = BL_CONTEXT_OPTIONS_INIT;
+    if (!out)
+        return bl_fail(BL_ERROR_USAGE, "bl_context_create: no place for the context");
+    *out = NULL;
+    if (!options)
+        options = &defaults;
+    if (options->struct_size != sizeof(*options) || options->precision > BL_PRECISION_F16)
+        return bl_fail(BL_ERROR_USAGE, "bl_context_create: options of another version");
+    bl_context *c = *out = bl_alloc(1, sizeof(*c));
+    if (!c)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a context");
+    c->options = *options;
+    c->options.device = c->options.caps = c->options.cache_dir = NULL; /* the caller's, used here only */
+    BL_TRY(bl_device_open(options->device, options->caps, &c->device));
+    bl_caps_text(c->device->caps, c->caps);
+    const bool half = c->device->caps & BL_CAP_S16;
+    if (options->precision == BL_PRECISION_F16 && !half)
+        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s, as it is used here, has no 16-bit storage (capability s16)", c->device->info.name));
+    c->type = options->precision == BL_PRECISION_F16 || (options->precision == BL_PRECISION_AUTO && half && !c->device->software)
+        ? BL_F16 : BL_F32;
+    c->vae_type = BL_F32;
+    if (c->device->software)
+        bl_context_log(c, BL_LOG_WARNING, "running on the processor: %s", c->device->info.name);
+    BL_TRY(bl_stream_create(c->device, &c->stream));
+    BL_TRY(bl_kernels_create(c->device, options->cache_dir, &c->kernels));
+    return BL_OK;
+fail:
+    bl_context_destroy(out);
+    return result;
+}
+
+void bl_context_destroy(bl_context **context)
+{
+    if (!context || !*context)
+        return;
+    bl_context *c = *context;
+    *context = NULL;
+    bl_kernels_destroy(&c->kernels);
+    bl_stream_destroy(&c->stream);
+    bl_device_close(&c->device);
+    bl_free(c);
+}
+
+const bl_device_info *bl_context_device(const bl_context *c) { return &c->device->info; }
+const char *bl_context_precision(const bl_context *c) { return bl_dtype_name(c->type); }
+const char *bl_context_caps(const bl_context *c) { return c->caps; }
+
+void bl_context_kernels(const bl_context *c, void (*each)(void *user, const char *name), void *user)
+{
+    bl_kernels_used(c->kernels, each, user);
+}
+
+bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out)
+{
+    bl_result result = BL_OK;
+    if (!out || !context || !dir)
+        return bl_fail(BL_ERROR_USAGE, "bl_model_open: no context, folder or place for the model");
+    bl_model *m = *out = bl_alloc(1, sizeof(*m));
+    if (!m)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
+    size_t end = strlen(dir);
+    while (end > 1 && dir[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start && dir[start - 1] != '/')
+        start--;
+    snprintf(m->name, sizeof(m->name), "%.*s", (int)BL_MIN(end - start, sizeof(m->name) - 1), dir + start);
+    BL_TRY(bl_checkpoint_open(context, dir, &m->checkpoint));
+    return BL_OK;
+fail:
+    bl_model_close(out);
+    return result;
+}
+
+void bl_model_close(bl_model **model)
+{
+    if (!model || !*model)
+        return;
+    bl_checkpoint_close(&(*model)->checkpoint);
+    bl_free(*model);
+    *model = NULL;
+}
+
+bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit)
+{
+    bl_result result = BL_OK;
+    bl_tokenizer *t = NULL;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    if (!dir || !prompt || !count || (capacity && !tokens))
+        return bl_fail(BL_ERROR_USAGE, "bl_tokenize: no folder, prompt or place for the tokens");
+    *count = 0;
+    BL_TRY(bl_tokenizer_open(dir, &t));
+    BL_TRY(bl_tokenizer_encode(t, prompt, strlen(prompt), &ids, &n));
+    for (size_t i = 0; i < n && i < capacity; i++) {
+        const char *text = bl_tokenizer_text(t, ids[i]);
+        tokens[i].id = ids[i];
+        snprintf(tokens[i].text, sizeof(tokens[i].text), "%s", text ? text : "");
+    }
+    *count = (uint32_t)n; /* a prompt has at most 64 KiB */
+    if (limit)
+        *limit = bl_tokenizer_max_length(t);
+fail:
+    bl_free(ids);
+    bl_tokenizer_close(&t);
+    return result;
+}

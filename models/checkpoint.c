@@ -1,0 +1,310 @@
+/* Layer 4. */
+#include "checkpoint.h"
+#include "file.h"
+#include <stdio.h>
+#include <string.h>
+
+/* --- opening -------------------------------------------------------------------------------------------------------- */
+
+/* "dir/part/file"; with the reason when it is not there. */
+static bl_result part_path(const char *dir, const char *part, const char *file, char **out)
+{
+    char *folder = bl_path_join(dir, part);
+    *out = folder ? bl_path_join(folder, file) : NULL;
+    if (!*out) {
+        bl_free(folder);
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a path");
+    }
+    bl_result result = BL_OK;
+    if (!bl_path_is_file(*out)) {
+        char *pickle = bl_path_join(folder, strcmp(part, "text_encoder") ? "diffusion_pytorch_model.bin" : "pytorch_model.bin");
+        result = pickle && bl_path_is_file(pickle)
+            ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
+            : bl_fail(BL_ERROR_MODEL, "%s is missing: a checkpoint in diffusers layout has it", *out);
+        bl_free(pickle);
+        bl_free(*out);
+        *out = NULL;
+    }
+    bl_free(folder);
+    return result;
+}
+
+static bl_result open_part(const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
+{
+    bl_result result = BL_OK;
+    char *path = NULL;
+    BL_TRY(part_path(dir, part, file, &path));
+    BL_TRY(bl_weights_open(path, type, out));
+fail:
+    bl_free(path);
+    return result;
+}
+
+/* Builds one network as small as it goes, so that every tensor is asked for. */
+static bl_result bind_text(bl_checkpoint *c)
+{
+    bl_graph *g = NULL;
+    bl_result result = BL_OK;
+    BL_TRY(bl_graph_create(c->context->type, false, &g));
+    const bl_net net = { g, c->text_weights };
+    bl_clip_text_build(&net, &c->text, bl_graph_input(g, "x", (bl_shape){ 1, c->text.positions, 1, c->text.channels }, g->type));
+    BL_TRY(bl_graph_check(g));
+fail:
+    bl_graph_destroy(&g);
+    return result;
+}
+
+static bl_result bind_unet(bl_checkpoint *c)
+{
+    bl_graph *g = NULL;
+    bl_result result = BL_OK;
+    const uint32_t side = 1u << (c->unet.levels - 1);
+    BL_TRY(bl_graph_create(c->context->type, false, &g));
+    const bl_net net = { g, c->unet_weights };
+    bl_unet_build(&net, &c->unet, bl_graph_input(g, "x", (bl_shape){ 1, side, side, c->unet.in_channels }, g->type),
+                  bl_graph_input(g, "freqs", (bl_shape){ 1, 1, 1, c->unet.channels[0] / 2 }, BL_F32),
+                  bl_graph_input(g, "context", (bl_shape){ 1, c->text.positions, 1, c->unet.context }, g->type), 0);
+    BL_TRY(bl_graph_check(g));
+fail:
+    bl_graph_destroy(&g);
+    return result;
+}
+
+static bl_result bind_vae(bl_checkpoint *c)
+{
+    bl_graph *g = NULL;
+    bl_result result = BL_OK;
+    const uint32_t side = bl_vae_factor(&c->vae);
+    BL_TRY(bl_graph_create(c->context->vae_type, false, &g));
+    const bl_net net = { g, c->vae_weights };
+    bl_vae_encode(&net, &c->vae, bl_graph_input(g, "image", (bl_shape){ 1, side, side, 4 }, g->type));
+    bl_vae_decode(&net, &c->vae, bl_graph_input(g, "latents", (bl_shape){ 1, 1, 1, c->vae.latent_channels }, g->type));
+    BL_TRY(bl_graph_check(g));
+fail:
+    bl_graph_destroy(&g);
+    return result;
+}
+
+bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out)
+{
+    static const char *const folders[] = { "text_encoder", "unet", "vae", "scheduler" };
+    static const char *const configs[] = { "config.json", "config.json", "config.json", "scheduler_config.json" };
+    bl_result result = BL_OK;
+    char *paths[4] = { NULL };
+    bl_checkpoint *c = *out = bl_alloc(1, sizeof(*c));
+    if (!c)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
+    c->context = context;
+    if (bl_path_is_file(dir))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...", dir));
+    if (!bl_path_is_directory(dir))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
+    for (size_t i = 0; i < BL_COUNT(paths); i++)
+        BL_TRY(part_path(dir, folders[i], configs[i], &paths[i]));
+    BL_TRY(bl_text_config_read(paths[0], &c->text));
+    BL_TRY(bl_unet_config_read(paths[1], &c->unet));
+    BL_TRY(bl_vae_config_read(paths[2], &c->vae));
+    BL_TRY(bl_scheduler_config_read(paths[3], &c->scheduler));
+    if (c->unet.context != c->text.channels)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects a text embedding of %u channels, the text encoder makes %u", dir,
+                       c->unet.context, c->text.channels));
+    if (c->unet.in_channels != c->vae.latent_channels)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects %u latent channels, the autoencoder makes %u", dir, c->unet.in_channels,
+                       c->vae.latent_channels));
+    BL_TRY(bl_tokenizer_open(dir, &c->tokenizer));
+    BL_TRY(open_part(dir, folders[0], "model.safetensors", context->type, &c->text_weights));
+    BL_TRY(open_part(dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
+    BL_TRY(open_part(dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
+    BL_TRY(bind_text(c));
+    BL_TRY(bind_unet(c));
+    BL_TRY(bind_vae(c));
+fail:
+    for (size_t i = 0; i < BL_COUNT(paths); i++)
+        bl_free(paths[i]);
+    if (result != BL_OK)
+        bl_checkpoint_close(out);
+    return result;
+}
+
+void bl_checkpoint_close(bl_checkpoint **checkpoint)
+{
+    bl_checkpoint *c = *checkpoint;
+    *checkpoint = NULL;
+    if (!c)
+        return;
+    bl_weights_close(&c->text_weights);
+    bl_weights_close(&c->unet_weights);
+    bl_weights_close(&c->vae_weights);
+    bl_tokenizer_close(&c->tokenizer);
+    bl_free(c);
+}
+
+/* --- stages --------------------------------------------------------------------------------------------------------- */
+
+void bl_stage_destroy(bl_stage *s)
+{
+    bl_exec_destroy(&s->exec);
+    bl_graph_destroy(&s->graph);
+    *s = (bl_stage){ 0 };
+}
+
+/* Loads what the graph asked for and records it. */
+static bl_result finish(bl_checkpoint *c, bl_weights *w, uint32_t steps, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    bl_graph_keep(s->graph, s->out);
+    BL_TRY(bl_graph_check(s->graph));
+    BL_TRY(bl_weights_load(w, c->context->stream));
+    BL_TRY(bl_exec_create(c->context->kernels, c->context->stream, s->graph, steps, &s->exec));
+fail:
+    return result;
+}
+
+/* Ends a stage function: a failed stage leaves nothing behind. */
+static bl_result done(bl_stage *s, bl_result result)
+{
+    if (result != BL_OK)
+        bl_stage_destroy(s);
+    return result;
+}
+
+bl_result bl_stage_text(bl_checkpoint *c, uint32_t count, bool keep_named, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    *s = (bl_stage){ 0 };
+    BL_TRY(bl_graph_create(c->context->type, keep_named, &s->graph));
+    const bl_net net = { s->graph, c->text_weights };
+    s->x = bl_graph_input(s->graph, "hidden_states.0", (bl_shape){ count, c->text.positions, 1, c->text.channels }, c->context->type);
+    s->out = bl_clip_text_build(&net, &c->text, s->x);
+    BL_TRY(finish(c, c->text_weights, 0, s));
+fail:
+    return done(s, result);
+}
+
+/* Inputs and nodes of one evaluation for `n` latents of which `copies` share one sample. */
+static bl_value unet(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w)
+{
+    bl_graph *g = s->graph;
+    const uint32_t side = 1u << (c->unet.levels - 1);
+    if (h % side || w % side)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "pictures of %u x %u pixels: this model needs multiples of %u", w * bl_vae_factor(&c->vae),
+                             h * bl_vae_factor(&c->vae), side * bl_vae_factor(&c->vae));
+    const bl_net net = { g, c->unet_weights };
+    s->x = bl_graph_input(g, "sample", (bl_shape){ samples, h, w, c->unet.in_channels }, BL_F32);
+    s->freqs = bl_graph_input(g, "freqs", (bl_shape){ 1, 1, 1, c->unet.channels[0] / 2 }, BL_F32);
+    s->context = bl_graph_input(g, "context", (bl_shape){ samples * copies, c->text.positions, 1, c->unet.context }, c->context->type);
+    return bl_unet_build(&net, &c->unet, bl_graph_scale(g, s->x, copies, 1, true), s->freqs, s->context, 0);
+}
+
+static bl_result write_frequencies(bl_checkpoint *c, bl_stage *s)
+{
+    const uint32_t half = c->unet.channels[0] / 2;
+    float *freqs = bl_alloc(half, sizeof(*freqs));
+    if (!freqs)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for %u frequencies", half);
+    bl_unet_frequencies(half, freqs);
+    const bl_result result = bl_exec_write(s->exec, s->freqs, freqs, half);
+    bl_free(freqs);
+    return result;
+}
+
+bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bool keep_named, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    *s = (bl_stage){ 0 };
+    BL_TRY(bl_graph_create(c->context->type, keep_named, &s->graph));
+    s->out = unet(c, s, n, 1, h, w);
+    BL_TRY(finish(c, c->unet_weights, 1, s));
+    BL_TRY(write_frequencies(c, s));
+fail:
+    return done(s, result);
+}
+
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, uint32_t steps, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    const bl_shape one = { 1, h, w, c->unet.in_channels };
+    *s = (bl_stage){ 0 };
+    BL_TRY(bl_graph_create(c->context->type, false, &s->graph));
+    bl_graph *g = s->graph;
+    const bl_value prediction = unet(c, s, 1, branches, h, w);
+    s->history = bl_graph_input(g, "history", (bl_shape){ 4, h, w, one.c }, BL_F32);
+    bl_graph_scheduler_step(g, bl_graph_guidance(g, prediction, branches), BL_NONE, s->x, s->history);
+    if (masked) {
+        s->mask = bl_graph_input(g, "mask", (bl_shape){ 1, h, w, 1 }, BL_F32);
+        s->source = bl_graph_input(g, "source", one, BL_F32);
+        s->noise = bl_graph_input(g, "noise", one, BL_F32);
+        bl_graph_blend(g, s->mask, s->source, s->noise, s->x);
+    }
+    bl_graph_step_next(g, steps);
+    s->out = s->x;
+    BL_TRY(finish(c, c->unet_weights, steps, s));
+    BL_TRY(write_frequencies(c, s));
+fail:
+    return done(s, result);
+}
+
+bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    *s = (bl_stage){ 0 };
+    BL_TRY(bl_graph_create(c->context->vae_type, keep_named, &s->graph));
+    const bl_net net = { s->graph, c->vae_weights };
+    s->x = bl_graph_input(s->graph, "image", (bl_shape){ 1, h, w, 4 }, c->context->vae_type);
+    s->out = bl_vae_encode(&net, &c->vae, s->x);
+    BL_TRY(finish(c, c->vae_weights, 0, s));
+fail:
+    return done(s, result);
+}
+
+bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *s)
+{
+    bl_result result = BL_OK;
+    *s = (bl_stage){ 0 };
+    BL_TRY(bl_graph_create(c->context->vae_type, keep_named, &s->graph));
+    const bl_net net = { s->graph, c->vae_weights };
+    s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
+    s->out = bl_vae_decode(&net, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
+    BL_TRY(finish(c, c->vae_weights, 1, s)); /* scale_fwd binds a step table, though it does not use it here */
+fail:
+    return done(s, result);
+}
+
+bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, float *out)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const size_t values = (size_t)count * c->text.positions * c->text.channels; /* config.c bounds the factors */
+    float *x = bl_alloc(values, sizeof(*x));
+    if (!x)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a text embedding");
+    BL_TRY(bl_clip_text_embed(c->text_weights, &c->text, ids, count, x));
+    BL_TRY(bl_stage_text(c, count, false, &s));
+    BL_TRY(bl_exec_write(s.exec, s.x, x, values));
+    BL_TRY(bl_exec_run(s.exec));
+    BL_TRY(bl_exec_read(s.exec, s.out, out, values));
+fail:
+    bl_stage_destroy(&s);
+    bl_free(x);
+    return result;
+}
+
+/* --- layouts -------------------------------------------------------------------------------------------------------- */
+
+void bl_to_channels_last(const float *nchw, uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t padded, float *nhwc)
+{
+    const size_t pixels = (size_t)h * w;
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < pixels; p++)
+            for (size_t k = 0; k < padded; k++)
+                nhwc[(i * pixels + p) * padded + k] = k < c ? nchw[(i * c + k) * pixels + p] : 0;
+}
+
+void bl_to_channels_first(const float *nhwc, uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t stride, float *nchw)
+{
+    const size_t pixels = (size_t)h * w;
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < pixels; p++)
+            for (size_t k = 0; k < c; k++)
+                nchw[(i * c + k) * pixels + p] = nhwc[(i * pixels + p) * stride + k];
+}

@@ -1,0 +1,58 @@
+/* A checkpoint in diffusers layout, and its networks as stages that run on host arrays. Layer 4. */
+#ifndef BL_CHECKPOINT_H
+#define BL_CHECKPOINT_H
+#include "clip_text.h"
+#include "context.h"
+#include "exec.h"
+#include "scheduler.h"
+#include "tokenizer.h"
+#include "unet.h"
+#include "vae.h"
+
+typedef struct bl_checkpoint {
+    bl_context *context;
+    bl_tokenizer *tokenizer;
+    bl_text_config text;
+    bl_unet_config unet;
+    bl_vae_config vae;
+    bl_scheduler_config scheduler;
+    bl_weights *text_weights, *unet_weights, *vae_weights;
+} bl_checkpoint;
+
+/* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used. */
+bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out);
+void bl_checkpoint_close(bl_checkpoint **c);  /* sets *c to NULL; NULL is accepted */
+
+/* One recorded network. Inputs are written and outputs read by bl_exec_write and bl_exec_read. */
+typedef struct bl_stage {
+    bl_graph *graph;
+    bl_exec *exec;
+    bl_value x;                      /* main input */
+    bl_value freqs, context;         /* U-Net: timestep frequencies, text embedding */
+    bl_value history, source, noise, mask;  /* sampling: see bl_stage_sampler */
+    bl_value out;                    /* kept output */
+} bl_stage;
+void bl_stage_destroy(bl_stage *s);  /* zeroes *s; a zeroed one is accepted */
+
+/* `keep_named`: tensors with the names of diffusers' modules can be read after a run. */
+
+/* x: embeddings [count, positions, 1, channels] of bl_clip_text_embed; out: last_hidden_state. */
+bl_result bl_stage_text(bl_checkpoint *c, uint32_t count, bool keep_named, bl_stage *out);
+/* One evaluation: x [n,h,w,latent] fp32, context [n,positions,1,channels]; out the prediction. The step table has one row. */
+bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
+/* x: image [1,h,w,4]; out: mean and log variance [1,h/f,w/f,2*latent]. */
+bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
+/* x: latents [1,h,w,latent], as the U-Net has them; out: image [1,f*h,f*w,4]. */
+bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
+/* One step of sampling: U-Net for `branches` prompts (2: unconditional first), guidance, scheduler and, if `masked`, blending with the
+ * source outside the mask. x: sample [1,h,w,latent], updated in place, history [4,h,w,latent], source and noise [1,h,w,latent],
+ * mask [1,h,w,1], all fp32. The step table has room for `steps` rows. */
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, uint32_t steps, bl_stage *out);
+
+/* Text embedding of `count` rows of ids, out [count, positions, channels]. */
+bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, float *out);
+
+/* [n,c,h,w] to [n,h,w,padded] with zeros behind, and back from [n,h,w,stride]. */
+void bl_to_channels_last(const float *nchw, uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t padded, float *nhwc);
+void bl_to_channels_first(const float *nhwc, uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t stride, float *nchw);
+#endif

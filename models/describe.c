@@ -1,0 +1,67 @@
+/* Layer 5. */
+#include "model.h"
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Takes over a string of jansson's. */
+static bl_result keep(char *made, char **out)
+{
+    *out = made ? bl_text_copy(made, strlen(made)) : NULL;
+    free(made);
+    return *out ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory for parameters");
+}
+
+/* The shortest decimal that is the same float again: 7.5, not 7.5000000000000000. */
+static double shortest(float v)
+{
+    char text[32];
+    double d = (double)v;
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, (double)v);
+        if (sscanf(text, "%lf", &d) == 1 && (float)d == v)
+            break;
+    }
+    return d;
+}
+
+bl_result bl_describe(const bl_description *d, char **json, char **text)
+{
+    bl_result result = BL_OK;
+    const bl_generate_options *o = d->options;
+    const bl_context *c = d->checkpoint->context;
+    const char *negative = o->negative_prompt ? o->negative_prompt : "", *scheduler = bl_scheduler_name(d->scheduler->kind);
+    const char *prediction = d->scheduler->prediction == BL_PREDICT_V ? "v" : "epsilon", *precision = bl_dtype_name(c->type);
+    char seed[24], line[512];
+    *json = *text = NULL;
+    snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
+    json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish", "version",
+        bl_version(), "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width, "height", (int)d->height, "steps", (int)d->steps,
+        "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler, "spacing", bl_spacing_name(d->scheduler->spacing), "prediction",
+        prediction, "precision", precision, "device", c->device->info.name, "caps", c->caps);
+    if (object && o->photo) {
+        json_object_set_new(object, "strength", json_real(shortest(d->strength)));
+        json_object_set_new(object, "mask", json_boolean(o->mask));
+    }
+    BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
+    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler, shortest(d->guidance),
+             seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
+    const size_t size = strlen(o->prompt) + strlen(negative) + strlen(line) + 128;
+    *text = bl_alloc(size, 1);
+    if (!*text)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for parameters"));
+    int n = snprintf(*text, size, "%s\n%s%s%s%s", o->prompt, *negative ? "Negative prompt: " : "", negative, *negative ? "\n" : "", line);
+    if (o->photo)
+        n += snprintf(*text + n, size - (size_t)n, "%g", shortest(d->strength));
+    snprintf(*text + n, size - (size_t)n, ", Version: blemish %s", bl_version());
+fail:
+    json_decref(object);
+    if (result != BL_OK) {
+        bl_free(*json);
+        bl_free(*text);
+        *json = *text = NULL;
+    }
+    return result;
+}

@@ -1,0 +1,22 @@
+/* An open model, and the words that describe a picture made with it. Layer 5. */
+#ifndef BL_MODEL_H
+#define BL_MODEL_H
+#include "checkpoint.h"
+
+struct bl_model {
+    bl_checkpoint *checkpoint;
+    char name[128];  /* last part of its path: no absolute paths in files */
+};
+
+/* Options with every default filled in. */
+typedef struct bl_description {
+    const bl_generate_options *options;
+    const bl_checkpoint *checkpoint;
+    const bl_scheduler_config *scheduler;
+    uint32_t width, height, steps;
+    float strength, guidance;
+} bl_description;
+/* The parameters as one JSON object, and as the text the common tools write (prompt, "Negative prompt: ...", "Steps: ..., Seed: ..."). Both
+ * are freed by bl_free. */
+bl_result bl_describe(const bl_description *d, char **json, char **text);
+#endif

@@ -1,0 +1,143 @@
+/* Layer 4. */
+#include "sample.h"
+#include "image.h"
+#include <math.h>
+#include <string.h>
+
+bool bl_all_finite(const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        if ((bits & 0x7f800000) == 0x7f800000)
+            return false;
+    }
+    return true;
+}
+
+/* --- sampling ------------------------------------------------------------------------------------------------------- */
+
+/* Writes a latent-shaped array, through `scratch` of the same size. */
+static bl_result write_latents(const bl_stage *s, bl_value x, const float *nchw, uint32_t c, uint32_t h, uint32_t w, float *scratch)
+{
+    bl_to_channels_last(nchw, 1, c, h, w, c, scratch);
+    return bl_exec_write(s->exec, x, scratch, (size_t)c * h * w);
+}
+
+bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
+                    bl_result (*each)(void *context, uint32_t step, const float *latents), void *context)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const uint32_t channels = c->unet.in_channels, steps = in->schedule->count;
+    const size_t values = (size_t)channels * in->h * in->w;
+    float *scratch = bl_alloc(4 * values, sizeof(*scratch));
+    if (!scratch)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
+    bl_context_progress(c->context, "unet", 0, steps);
+    BL_TRY(bl_stage_sampler(c, in->branches, in->h, in->w, in->mask != NULL, steps, &s));
+    BL_TRY(bl_exec_write(s.exec, s.history, scratch, 4 * values));
+    BL_TRY(write_latents(&s, s.x, in->start, channels, in->h, in->w, scratch));
+    if (in->mask) {
+        BL_TRY(write_latents(&s, s.source, in->source, channels, in->h, in->w, scratch));
+        BL_TRY(write_latents(&s, s.noise, in->noise, channels, in->h, in->w, scratch));
+        BL_TRY(bl_exec_write(s.exec, s.mask, in->mask, (size_t)in->h * in->w));
+    }
+    BL_TRY(bl_exec_write(s.exec, s.context, in->embedding, (size_t)in->branches * c->text.positions * c->text.channels));
+    BL_TRY(bl_exec_set_steps(s.exec, in->schedule->steps, steps));
+    for (uint32_t i = 0; i < steps; i++) {
+        BL_TRY(bl_context_cancelled(c->context));
+        BL_TRY(bl_exec_run(s.exec));
+        bl_context_progress(c->context, "unet", i + 1, steps);
+        if (each || i + 1 == steps) {
+            BL_TRY(bl_exec_read(s.exec, s.x, scratch, values));
+            bl_to_channels_first(scratch, 1, channels, in->h, in->w, channels, latents);
+            if (!bl_all_finite(latents, values))
+                BL_TRY(bl_fail(BL_ERROR_MODEL, "the latents are not finite after step %u of %u%s", i + 1, steps,
+                               c->context->type == BL_F16 ? ": try --precision f32" : ""));
+            if (each)
+                BL_TRY(each(context, i, latents));
+        }
+    }
+    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u barriers a step", (double)bl_exec_bytes(s.exec) / 0x1p20,
+                   bl_exec_barriers(s.exec));
+fail:
+    bl_stage_destroy(&s);
+    bl_free(scratch);
+    return result;
+}
+
+/* --- pictures ------------------------------------------------------------------------------------------------------- */
+
+bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, float *log_variance)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const uint32_t f = bl_vae_factor(&c->vae), h = image->height / f, w = image->width / f, latent = c->vae.latent_channels;
+    const size_t pixels = (size_t)image->width * image->height, values = (size_t)h * w * 2 * latent;
+    float *x = bl_alloc(pixels, 4 * sizeof(*x)), *moments = bl_alloc(2 * values, sizeof(*moments));
+    if (!x || !moments)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", image->width, image->height));
+    if (image->channels != 3 || image->width % f || image->height % f)
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "a picture of %u x %u with %u channels cannot be encoded", image->width, image->height, image->channels));
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t k = 0; k < 3; k++)
+            x[4 * p + k] = 2.0f * ((float)image->pixels[3 * p + k] / 255.0f) - 1.0f;
+    bl_context_progress(c->context, "encode", 0, 1);
+    BL_TRY(bl_stage_encode(c, image->height, image->width, false, &s));
+    BL_TRY(bl_exec_write(s.exec, s.x, x, 4 * pixels));
+    BL_TRY(bl_exec_run(s.exec));
+    BL_TRY(bl_exec_read(s.exec, s.out, moments, values));
+    if (!bl_all_finite(moments, values))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "the autoencoder made values that are not finite"));
+    float *first = moments + values;
+    bl_to_channels_first(moments, 1, 2 * latent, h, w, 2 * latent, first);
+    memcpy(mean, first, values / 2 * sizeof(*mean));
+    memcpy(log_variance, first + values / 2, values / 2 * sizeof(*mean));
+    bl_context_progress(c->context, "encode", 1, 1);
+fail:
+    bl_stage_destroy(&s);
+    bl_free(x);
+    bl_free(moments);
+    return result;
+}
+
+void bl_sample_posterior(float scaling, const float *mean, const float *log_variance, const float *noise, size_t count, float *latents)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float clamped = log_variance[i] < -30 ? -30 : log_variance[i] > 20 ? 20 : log_variance[i];
+        latents[i] = scaling * (mean[i] + (float)exp(0.5 * (double)clamped) * noise[i]);
+    }
+}
+
+bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, bl_image *image)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const uint32_t f = bl_vae_factor(&c->vae), latent = c->vae.latent_channels;
+    const size_t values = (size_t)h * w * latent, pixels = (size_t)h * w * f * f;
+    float *x = bl_alloc(values, sizeof(*x)), *out = bl_alloc(pixels, 4 * sizeof(*out));
+    *image = (bl_image){ 0 };
+    if (!x || !out)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", w * f, h * f));
+    bl_context_progress(c->context, "decode", 0, 1);
+    bl_to_channels_last(latents, 1, latent, h, w, latent, x);
+    BL_TRY(bl_stage_decode(c, h, w, false, &s));
+    BL_TRY(bl_exec_write(s.exec, s.x, x, values));
+    BL_TRY(bl_exec_run(s.exec));
+    BL_TRY(bl_exec_read(s.exec, s.out, out, 4 * pixels));
+    if (!bl_all_finite(out, 4 * pixels))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "the picture has values that are not finite"));
+    BL_TRY(bl_image_create(w * f, h * f, 3, image));
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t k = 0; k < 3; k++) {
+            const float v = out[4 * p + k] / 2 + 0.5f;
+            image->pixels[3 * p + k] = (uint8_t)rintf((v < 0 ? 0 : v > 1 ? 1 : v) * 255.0f);
+        }
+    bl_context_progress(c->context, "decode", 1, 1);
+fail:
+    bl_stage_destroy(&s);
+    bl_free(x);
+    bl_free(out);
+    return result;
+}
