@@ -7,6 +7,20 @@ target_link_libraries(check PRIVATE blemish)
 add_test(NAME kernels COMMAND check)
 set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
 
+# --- the rules of the tree; sanitizers add symbols of their own to the library ---
+add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CMAKE_SOURCE_DIR}
+  $<$<NOT:$<BOOL:${BLEMISH_SANITIZE}>>:$<TARGET_FILE:blemish>>)
+
+# --- whole models against golden tensors, by the command line ---
+if(TARGET blemish-cli)
+  foreach(MODEL tiny15 tiny21)
+    add_test(NAME verify_${MODEL} COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${MODEL})
+    set_tests_properties(verify_${MODEL} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
+  endforeach()
+endif()
+add_executable(same_pixels ${CMAKE_CURRENT_LIST_DIR}/same_pixels.c)
+target_link_libraries(same_pixels PRIVATE blemish)
+
 # --- every tests/test_*.c is one cmocka program ---
 find_path(CMOCKA_INCLUDE cmocka.h)
 find_library(CMOCKA_LIBRARY cmocka)
