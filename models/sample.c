@@ -110,6 +110,15 @@ void bl_sample_posterior(float scaling, const float *mean, const float *log_vari
     }
 }
 
+void bl_pixels(const float *decoded, size_t pixels, uint8_t *rgb)
+{
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t k = 0; k < 3; k++) {
+            const float v = decoded[4 * p + k] / 2 + 0.5f;
+            rgb[3 * p + k] = (uint8_t)rintf((v < 0 ? 0 : v > 1 ? 1 : v) * 255.0f);
+        }
+}
+
 bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, bl_image *image)
 {
     bl_result result = BL_OK;
@@ -129,11 +138,7 @@ bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, ui
     if (!bl_all_finite(out, 4 * pixels))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "the picture has values that are not finite"));
     BL_TRY(bl_image_create(w * f, h * f, 3, image));
-    for (size_t p = 0; p < pixels; p++)
-        for (size_t k = 0; k < 3; k++) {
-            const float v = out[4 * p + k] / 2 + 0.5f;
-            image->pixels[3 * p + k] = (uint8_t)rintf((v < 0 ? 0 : v > 1 ? 1 : v) * 255.0f);
-        }
+    bl_pixels(out, pixels, image->pixels);
     bl_context_progress(c->context, "decode", 1, 1);
 fail:
     bl_stage_destroy(&s);

@@ -1,0 +1,44 @@
+/* Comparing stages with golden tensors of an independent implementation. Layer 5.
+ * A stage is found by the names of its tensors and the file's metadata, never by the file's name. */
+#ifndef BL_VERIFY_H
+#define BL_VERIFY_H
+#include "checkpoint.h"
+#include <jansson.h>
+
+typedef struct bl_verifier {
+    bl_context *context;
+    const bl_verify_options *options;
+    bl_verify_summary *summary;
+    bl_checkpoint *checkpoint;     /* NULL without a model */
+    const bl_safetensors *file;
+    bool *seen;                    /* by tensor of the file: used as input, compared, or skipped */
+    const char *stage;
+} bl_verifier;
+
+/* A tensor as floats, marked as seen; freed by bl_free. NULL if it is not there or cannot be read (the reason is recorded). */
+float *bl_golden(bl_verifier *v, const char *name, const bl_file_tensor **info);
+/* A metadata entry parsed as JSON, or as a plain text; NULL if absent. The caller decrefs. */
+json_t *bl_golden_metadata(const bl_verifier *v, const char *key);
+bool bl_golden_has(const bl_verifier *v, const char *name);
+
+/* Compares `count` values with tensor `name` of the file and reports a row; nothing if the file has no such tensor. `allowed`: relative RMS.
+ * `note` may be NULL. */
+void bl_expect(bl_verifier *v, const char *name, const float *got, size_t count, double allowed, const char *note);
+/* 8-bit pictures: mean absolute difference in levels instead of relative RMS. */
+void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, double allowed);
+/* Reports a tensor that is not compared, or whose stage failed. */
+void bl_skip(bl_verifier *v, const char *name, const char *why);
+void bl_fail_row(bl_verifier *v, const char *name, const char *why);
+
+/* The bound for one stage: fp32 or fp16 storage. */
+double bl_allowed(const bl_verifier *v, double f32, double f16);
+
+/* Stages. Each looks whether the file holds its inputs; BL_OK if not. */
+bl_result bl_verify_text(bl_verifier *v);
+bl_result bl_verify_unet(bl_verifier *v);
+bl_result bl_verify_unet_trace(bl_verifier *v);
+bl_result bl_verify_vae(bl_verifier *v);
+bl_result bl_verify_plain(bl_verifier *v);
+bl_result bl_verify_schedulers(bl_verifier *v);
+bl_result bl_verify_ops(bl_verifier *v);
+#endif
