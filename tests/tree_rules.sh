@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2086,SC2046,SC2013,SC2129 # lists of names
 # The rules a reader relies on, checked on every build: usage tests/tree_rules.sh <source dir> [libblemish.a]
 # Prints every breach and exits 1; silent and 0 when there is none.
 # A file states its layer ("Layer N") in its first comment; a .c file that states none has that of its header.
@@ -40,7 +41,6 @@ for f in $sources; do
     done
 done >>"$bad"
 for f in $sources; do basename "$f"; done | grep '\.h$' | sort | uniq -d | sed 's/$/: two headers of this name/' >>"$bad"
-# shellcheck disable=SC2086 # lists of names, here and below
 grep -lE '# *include *[<"](volk|vulkan)' $code | grep -vE '^runtime/(device|memory|stream|kernel|pipeline_cache|vulkan_api)\.[ch]$|^tests/' |
     sed 's/$/: includes Vulkan/' >>"$bad"
 
