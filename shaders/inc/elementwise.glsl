@@ -2,6 +2,7 @@
 // aligned to four) of ROWS consecutive rows, so that what belongs to a column is read once and adjacent lanes touch adjacent memory.
 layout(local_size_x = 64) in;
 layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint WG = 64;
 layout(constant_id = 1) const uint ROWS = 8;
 layout(constant_id = 2) const uint WIDTH = 4;
 
@@ -25,7 +26,7 @@ struct span {
     uint col;       // first column
 };
 
-uint lane() { return (gl_WorkGroupID.y * 32768 + gl_WorkGroupID.x) * gl_WorkGroupSize.x + gl_LocalInvocationIndex; }
+uint lane() { return (gl_WorkGroupID.y * 32768 + gl_WorkGroupID.x) * WG + gl_LocalInvocationIndex; }
 
 // The part of this lane of a matrix; empty behind the last.
 span lane_span(uint rows, uint channels)

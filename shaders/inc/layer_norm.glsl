@@ -27,6 +27,29 @@ vec4 deviation(uint r, uint c, float mean)
     return v;
 }
 
+// Sum of the deviations from `mean` over row r, or of their squares.
+float row_sum(uint r, float mean, bool squares)
+{
+    vec4 slots[LANE_SLOTS];
+    for (uint j = 0; j < SLOTS / team_size(); j++)
+        slots[j] = vec4(0.0);
+    uint base = 0;
+    for (; base + 4 * SLOTS <= p.channels; base += 4 * SLOTS)
+        for (uint j = 0; j < SLOTS / team_size(); j++) {
+            const vec4 d = deviation(r, base + 4 * (team_lane() + j * team_size()), mean);
+            slots[j] = squares ? fma(d, d, slots[j]) : slots[j] + d;
+        }
+    for (uint j = 0; j < SLOTS / team_size(); j++) {
+        const uint c = base + 4 * (team_lane() + j * team_size());
+        if (c < p.channels) {
+            const vec4 d = deviation(r, c, mean);
+            slots[j] = squares ? fma(d, d, slots[j]) : slots[j] + d;
+        }
+    }
+    const vec4 sum = team_sum(slots);
+    return (sum.x + sum.z) + (sum.y + sum.w);
+}
+
 void main()
 {
     const float count = float(p.channels);
@@ -34,23 +57,8 @@ void main()
         const uint row = gl_WorkGroupID.x * ROWS + k + team_index();
         const bool mine = k + team_index() < ROWS && row < p.rows;
         const uint r = min(row, p.rows - 1);  // a team without a row keeps the others company
-        vec4 slots[LANE_SLOTS];
-        for (uint j = 0; j < SLOTS / team_size(); j++) {
-            slots[j] = vec4(0.0);
-            for (uint c = 4 * (team_lane() + j * team_size()); c < p.channels; c += 4 * SLOTS)
-                slots[j] += deviation(r, c, 0.0);
-        }
-        vec4 sum = team_sum(slots);
-        const float mean = ((sum.x + sum.z) + (sum.y + sum.w)) / count;
-        for (uint j = 0; j < SLOTS / team_size(); j++) {
-            slots[j] = vec4(0.0);
-            for (uint c = 4 * (team_lane() + j * team_size()); c < p.channels; c += 4 * SLOTS) {
-                const vec4 d = deviation(r, c, mean);
-                slots[j] = fma(d, d, slots[j]);
-            }
-        }
-        sum = team_sum(slots);
-        const float rstd = inversesqrt(((sum.x + sum.z) + (sum.y + sum.w)) / count + p.eps);
+        const float mean = row_sum(r, 0.0, false) / count;
+        const float rstd = inversesqrt(row_sum(r, mean, true) / count + p.eps);
         for (uint c = 4 * team_lane(); mine && c < p.channels; c += 4 * team_size()) {
             const vec4 v = deviation(r, c, mean) * rstd;
             if (WIDTH == 4) {

@@ -5,19 +5,20 @@
 // 32 lanes of a larger one, sizes 4 .. 128) and needs neither shared memory nor barriers; without, it is 8 lanes.
 layout(local_size_x = 32) in;
 layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint WG = 32;
 layout(constant_id = 1) const uint ROWS = 4;
 const uint SLOTS = 32;
 
 #if SUBGROUP
-uint team_size() { return min(gl_SubgroupSize, min(gl_WorkGroupSize.x, SLOTS)); }
+uint team_size() { return min(gl_SubgroupSize, min(WG, SLOTS)); }
 uint reduce_lane() { return gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID; }
 #else
 uint team_size() { return 8; }
 uint reduce_lane() { return gl_LocalInvocationIndex; }
-shared vec4 reduce_lanes[gl_WorkGroupSize.x];
+shared vec4 reduce_lanes[WG];
 #endif
 
-uint teams() { return gl_WorkGroupSize.x / team_size(); }
+uint teams() { return WG / team_size(); }
 uint team_index() { return reduce_lane() / team_size(); }
 uint team_lane() { return reduce_lane() % team_size(); }
 
