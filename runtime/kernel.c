@@ -213,7 +213,7 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype
     VkDescriptorBufferInfo info_of[MAX_BUFFERS];
     VkWriteDescriptorSet write[MAX_BUFFERS];
     VkDescriptorSet set;
-    VkPipeline pipe;
+    VkPipeline pipe = VK_NULL_HANDLE;
     uint32_t groups[3] = { 1, 1, 1 }, present = MAX_BUFFERS;
     const uint32_t n = bl_op_operands(impl->op, o);
     if (!bl_kernel_able(ks, k, t))

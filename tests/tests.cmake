@@ -33,9 +33,16 @@ foreach(SOURCE IN LISTS TEST_SOURCES)
   get_filename_component(NAME ${SOURCE} NAME_WE)
   add_executable(${NAME} ${SOURCE})
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
+    ${CMAKE_SOURCE_DIR}/shaders
     ${CMAKE_SOURCE_DIR}/tests ${CMOCKA_INCLUDE} ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data" BLEMISH_SOURCE="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${NAME} PRIVATE blemish ${CMOCKA_LIBRARY})
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endforeach()
+
+# The command line is tested as built.
+if(TARGET test_cli AND TARGET blemish-cli)
+  target_compile_definitions(test_cli PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
+  add_dependencies(test_cli blemish-cli)
+endif()
