@@ -1,0 +1,312 @@
+/* blemish generate: pictures from words, or from a photo and words. Layer 6. */
+#include "commands.h"
+#include "output.h"
+#include "picture.h"
+#include "session.h"
+#include "signals.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct generate_values {
+    const char *model, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *out;
+    float strength, guidance;
+    uint32_t steps, count, width, height;
+    seed_value seed;
+    bool force;
+    session_options on;
+} generate_values;
+
+/* One run: what was read, what was made. */
+typedef struct job {
+    const generate_values *values;
+    uint64_t seed; /* of the first picture */
+    bl_image photo, mask;
+    session s;
+    bl_model *model;
+    json_t *files; /* array; NULL when memory ran out */
+    uint64_t device_bytes;
+    uint32_t written;
+} job;
+
+/* --- one picture ------------------------------------------------------------------------------------------------------- */
+
+static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
+{
+    const generate_values *v = j->values;
+    bl_generate_options options = BL_GENERATE_OPTIONS_INIT;
+    options.prompt = v->prompt;
+    options.negative_prompt = v->negative;
+    options.photo = v->photo ? &j->photo : NULL;
+    options.mask = v->mask ? &j->mask : NULL;
+    options.width = v->width;
+    options.height = v->height;
+    options.steps = v->steps;
+    options.strength = v->strength;
+    options.guidance = v->guidance;
+    options.seed = seed;
+    options.scheduler = v->scheduler;
+    options.spacing = v->spacing;
+    bl_result result = bl_generate(j->model, &options, made);
+    if (result != BL_OK)
+        return result;
+    if (signals_stop()) /* too late for the library to see */
+        return BL_ERROR_CANCELLED;
+    char reason[768];
+    if (!picture_may_write(path, v->force, reason, sizeof(reason))) /* again: it took minutes */
+        return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+    return picture_write(path, made, v->photo != NULL);
+}
+
+/* Keeps what --json tells of one picture, made or failed. */
+static void keep(job *j, const char *path, uint64_t seed, const bl_generate_result *made, bl_result result)
+{
+    char number[24]; /* as text: many readers of JSON keep 53 bits of a number */
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)seed);
+    json_t *item;
+    if (result == BL_OK)
+        item = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:I, s:o}", "path", path, "seed", number, "width", (int)made->image.width,
+                         "height", (int)made->image.height, "steps_run", (int)made->steps_run, "seconds", made->seconds,
+                         "device_bytes", (json_int_t)made->device_bytes, "parameters", json_loads(made->parameters, 0, NULL));
+    else
+        item = json_pack("{s:n, s:s, s:o}", "path", "seed", number, "error", session_error_json(&j->s, result));
+    if (j->files && json_array_append_new(j->files, item)) {
+        json_decref(j->files);
+        j->files = NULL;
+    }
+}
+
+static bl_result one_picture(job *j, uint32_t index)
+{
+    const generate_values *v = j->values;
+    const uint64_t seed = j->seed + index;
+    bl_generate_result made = { 0 };
+    char bytes[16], *path = picture_path(v->out, v->count > 1 ? index + 1 : 0);
+    *j->s.reason = 0;
+    if (!path)
+        return session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
+    j->s.progress.item = index + 1;
+    j->s.progress.items = v->count;
+    const bl_result result = make(j, seed, path, &made);
+    keep(j, path, seed, &made, result);
+    if (result == BL_OK) {
+        j->written++;
+        j->device_bytes = made.device_bytes > j->device_bytes ? made.device_bytes : j->device_bytes;
+        session_say(&j->s, "%s: seed %llu, %.1f s", path, (unsigned long long)seed, made.seconds);
+        if (v->on.verbose)
+            session_say(&j->s, "%s: %ux%u pixels, %u evaluations of the U-Net, %s of device memory", path, made.image.width,
+                        made.image.height, made.steps_run, format_bytes(bytes, (double)made.device_bytes));
+        progress_clear(&j->s.progress);
+        if (!v->on.json)
+            print_line("%s", path);
+    }
+    bl_generate_result_free(&made);
+    free(path);
+    return result;
+}
+
+/* --- the run ----------------------------------------------------------------------------------------------------------- */
+
+/* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
+static int check_values(const command *c, const generate_values *v)
+{
+    if (!picture_has_png_name(v->out))
+        return options_refuse(c, "--out: \"%s\" must end in .png, the only format written", v->out);
+    if (!v->seed.random && v->seed.value > UINT64_MAX - (v->count - 1))
+        return options_refuse(c, "--count: the seed of picture %u would be above 2^64 - 1", v->count);
+    return 0;
+}
+
+/* Every output name, before minutes are spent; neither the photo nor the mask is ever replaced. */
+static bl_result check_outputs(job *j)
+{
+    const generate_values *v = j->values;
+    char reason[768];
+    for (uint32_t i = 0; i < v->count; i++) {
+        char *path = picture_path(v->out, v->count > 1 ? i + 1 : 0);
+        bl_result result = BL_OK;
+        if (!path)
+            result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
+        else if ((v->photo && picture_same_file(path, v->photo)) || (v->mask && picture_same_file(path, v->mask)))
+            result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", path);
+        else if (!picture_may_write(path, v->force, reason, sizeof(reason)))
+            result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+        free(path);
+        if (result != BL_OK)
+            return result;
+    }
+    return BL_OK;
+}
+
+static bl_result choose_seed(job *j)
+{
+    uint32_t drawn = 0; /* 32 bits: short enough to write down */
+    j->seed = j->values->seed.value;
+    if (!j->values->seed.random)
+        return BL_OK;
+    FILE *f = fopen("/dev/urandom", "rb");
+    const bool ok = f && fread(&drawn, sizeof(drawn), 1, f) == 1;
+    if (f)
+        fclose(f);
+    j->seed = drawn;
+    return ok ? BL_OK : session_note(&j->s, BL_ERROR_INPUT, "/dev/urandom: cannot be read for a random seed");
+}
+
+/* Everything before the first picture. */
+static bl_result prepare(job *j)
+{
+    const generate_values *v = j->values;
+    bl_result result = check_outputs(j);
+    if (result == BL_OK)
+        result = choose_seed(j);
+    if (result == BL_OK && v->photo)
+        result = bl_image_read(v->photo, 3, &j->photo);
+    if (result == BL_OK && v->mask)
+        result = bl_image_read(v->mask, 1, &j->mask);
+    if (result == BL_OK)
+        result = session_open(&j->s);
+    if (result == BL_OK)
+        result = bl_model_open(j->s.context, v->model, &j->model);
+    return result == BL_OK && signals_stop() ? BL_ERROR_CANCELLED : result;
+}
+
+static int interrupted(job *j)
+{
+    progress_clear(&j->s.progress);
+    if (j->written)
+        report(j->s.command, "interrupted: %u of %u pictures are written", j->written, j->values->count);
+    else
+        report(j->s.command, "interrupted: nothing is written");
+    return session_exit_code(BL_ERROR_CANCELLED);
+}
+
+/* One failed picture does not stop the others. */
+static int make_all(job *j)
+{
+    const uint32_t count = j->values->count;
+    int first = 0;
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const bl_result result = one_picture(j, i);
+        if (result == BL_OK)
+            continue;
+        if (result == BL_ERROR_CANCELLED)
+            return interrupted(j);
+        progress_clear(&j->s.progress);
+        if (count > 1)
+            report(j->s.command, "picture %u, seed %llu: %s", i + 1, (unsigned long long)j->seed + i, session_reason(&j->s, result));
+        else
+            session_fail(&j->s, result);
+        first = first ? first : session_exit_code(result);
+        failed++;
+    }
+    if (failed && count > 1)
+        report(j->s.command, "%u of %u pictures failed", failed, count);
+    return failed < count && failed ? EXIT_OUTPUT : first;
+}
+
+static bool print_object(job *j, bl_result prepared)
+{
+    char number[24];
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)j->seed);
+    json_t *all = json_pack("{s:o, s:s, s:f, s:I}", "files", j->files, "seed", number, "seconds", seconds_now() - j->s.progress.started,
+                            "device_bytes", (json_int_t)j->device_bytes);
+    j->files = NULL;
+    bool ok = all && session_add_json(&j->s, all);
+    if (ok && prepared != BL_OK)
+        ok = !json_object_set_new(all, "error", session_error_json(&j->s, prepared));
+    if (!ok) {
+        json_decref(all);
+        all = NULL;
+    }
+    return print_json(all);
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+    generate_values values = { 0 };
+    operands rest;
+    if (!options_parse(self, argc, argv, &values, &rest) || check_values(self, &values))
+        return EXIT_USAGE;
+
+    job j = { .values = &values, .files = json_array() };
+    session_begin(&j.s, self, &values.on);
+    const bl_result prepared = prepare(&j);
+    int code;
+    if (prepared == BL_ERROR_CANCELLED)
+        code = interrupted(&j);
+    else if (prepared != BL_OK)
+        code = session_fail(&j.s, prepared);
+    else
+        code = make_all(&j);
+    if (prepared == BL_OK) {
+        session_describe(&j.s);
+        if (values.on.verbose)
+            session_say(&j.s, "time: %.1f s", seconds_now() - j.s.progress.started);
+    }
+    if (values.on.json && !print_object(&j, prepared)) {
+        report(self->name, "host memory ran out");
+        code = code ? code : -BL_ERROR_MEMORY;
+    }
+    bl_model_close(&j.model);
+    session_close(&j.s);
+    bl_image_free(&j.photo);
+    bl_image_free(&j.mask);
+    json_decref(j.files);
+    return code;
+}
+
+/* --- options ------------------------------------------------------------------------------------------------------------ */
+
+#define AT(field) .where = offsetof(generate_values, field)
+
+static const cli_option options[] = {
+    { .group = "What to make", .name = "model", .letter = 'm', .argument = "DIR", .type = OPTION_PATH, AT(model), .env = "BLEMISH_MODEL",
+      .required = true,
+      .help = "Stable Diffusion 1.x or 2.x checkpoint in diffusers layout (folders tokenizer, text_encoder, unet, vae, scheduler)" },
+    { .name = "prompt", .letter = 'p', .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(prompt),
+      .help = "what the picture shows, at most 75 tokens ('blemish tokens' counts them)", .required = true },
+    { .name = "negative", .letter = 'n', .argument = "TEXT", .type = OPTION_TEXT, AT(negative),
+      .help = "what it should not show", .otherwise = "nothing" },
+    { .name = "out", .letter = 'o', .argument = "FILE.png", .type = OPTION_PATH, AT(out), .value = "blemish.png",
+      .help = "the picture; its folder must exist. With --count, FILE-0001.png and so on" },
+    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace the picture if it exists" },
+    { .name = "count", .letter = 'c', .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 9999, AT(count), .value = "1",
+      .help = "number of pictures, with seeds SEED, SEED+1, ..." },
+
+    { .group = "From a photo", .name = "photo", .argument = "FILE", .type = OPTION_PATH, AT(photo),
+      .help = "PNG or JPEG to start from, any size", .otherwise = "none, the words alone" },
+    { .name = "mask", .argument = "FILE", .type = OPTION_PATH, AT(mask), .needs = "photo",
+      .help = "grey picture; the photo may change only where it is not black", .otherwise = "everywhere" },
+    { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
+      .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
+
+    { .group = "How to make it", .name = "seed", .letter = 's', .argument = "N|random", .type = OPTION_SEED, AT(seed), .value = "42",
+      .help = "the same seed gives the same picture; below 2^64. The one drawn by \"random\" is printed and stored" },
+    { .name = "steps", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 1000, AT(steps), .value = "50",
+      .help = "steps of the scheduler: more take longer" },
+    { .name = "guidance", .letter = 'g', .argument = "X", .type = OPTION_NUMBER, .min = 1, .max = 100, AT(guidance), .value = "7.5",
+      .help = "classifier-free guidance scale: how closely to follow the prompt; 1 turns it off" },
+    { .name = "width", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8, AT(width),
+      .help = "of the picture", .otherwise = "the model's own" },
+    { .name = "height", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8, AT(height),
+      .help = "of the picture", .otherwise = "the model's own" },
+    { .name = "scheduler", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ddim|pndm|pndm-diffusers", AT(scheduler),
+      .help = "pndm-diffusers starts in mid-table as diffusers does, for comparison", .otherwise = "what scheduler_config.json says" },
+    { .name = "spacing", .argument = "NAME", .type = OPTION_CHOICE, .choices = "leading|trailing|linspace", AT(spacing),
+      .help = "which timesteps are visited", .otherwise = "what scheduler_config.json says" },
+    SESSION_OPTIONS(generate_values),
+};
+
+const command command_generate = {
+    .name = "generate", .summary = "makes pictures from words, or from a photo and words",
+    .usage = "--model DIR --prompt TEXT [options]",
+    .text = "Makes a picture from words, or changes a photo as the words say, with a Stable\n"
+            "Diffusion checkpoint on your GPU. Prints the name of every picture it wrote.\n"
+            "The parameters are stored in the picture, and so is the mark that a model made\n"
+            "it (IPTC digital source type). Nothing is written when it is interrupted or\n"
+            "fails.",
+    .examples = "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
+                "  blemish generate -m ~/models/sd15 -p \"a photo of a cracked hazelnut\" \\\n"
+                "      --photo nut.png --mask spot.png --strength 0.6 --count 4 --out crack.png\n",
+    .options = options, .option_count = sizeof(options) / sizeof(options[0]), .run = run,
+};

@@ -1,0 +1,72 @@
+/* The command line as data: one table per command, from which parsing, messages and help are made. Layer 6. */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit codes are those of bl_result with the sign turned; these two the command line needs by name. */
+enum { EXIT_OUTPUT = 1, EXIT_USAGE = 2 };
+
+/* What an option's value looks like, and the C type that `where` points at. */
+typedef enum option_type {
+    OPTION_FLAG,   /* bool: no value */
+    OPTION_TEXT,   /* const char *: anything, at least `min` bytes */
+    OPTION_PATH,   /* const char *: not empty and not "-" */
+    OPTION_CHOICE, /* const char *: one of `choices` */
+    OPTION_WHOLE,  /* uint32_t: min to max, a multiple of `multiple` */
+    OPTION_NUMBER, /* float: min to max, or above min */
+    OPTION_SEED,   /* seed_value */
+} option_type;
+
+typedef struct seed_value {
+    bool random; /* the command draws one */
+    uint64_t value;
+} seed_value;
+
+typedef struct cli_option {
+    const char *group;     /* opens a section of the help text; NULL: the section goes on */
+    const char *name;      /* long name without dashes */
+    char letter;           /* short name, 0: none */
+    const char *argument;  /* the value's name in the help text; NULL for a flag */
+    option_type type;
+    size_t where;          /* offset in the command's values */
+    const char *help;      /* what it does, without range and default */
+    const char *value;     /* the default, parsed as if it had been given; NULL: none */
+    const char *otherwise; /* what happens without it, in words, where there is no `value` */
+    const char *env;       /* environment variable that stands in for it; NULL: none */
+    const char *choices;   /* "auto|f32|f16" */
+    double min, max;
+    uint32_t multiple;     /* of whole numbers; 0: any */
+    bool above;            /* min itself is not allowed */
+    bool required;
+    const char *needs;     /* makes sense only with this other option */
+    const char *excludes;  /* contradicts this other option */
+} cli_option;
+
+typedef struct command {
+    const char *name, *summary; /* summary: one line for the overview */
+    const char *usage;          /* what follows "blemish NAME" */
+    const char *text;           /* what it does, wrapped by hand at 79 columns */
+    const char *examples;       /* whole lines; NULL: none */
+    const cli_option *options;
+    size_t option_count;
+    const char *operand;        /* name of what is not an option, for messages; NULL: there is none */
+    int operand_min, operand_max;
+    int (*run)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
+} command;
+
+typedef struct operands {
+    char **items;
+    int count;
+} operands;
+
+/* Fills the struct `values`, which is zeroed, from defaults, environment and argv (which is put in another order). On failure the reason
+ * is on stderr and the exit code is EXIT_USAGE. */
+bool options_parse(const command *c, int argc, char **argv, void *values, operands *rest);
+/* "blemish NAME: reason" and where help is to be found; returns EXIT_USAGE. */
+int options_refuse(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The help text of one command. */
+void options_help(const command *c, FILE *out);
+#endif

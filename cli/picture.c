@@ -1,0 +1,79 @@
+#include "picture.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXTENSION = 4 }; /* ".png" */
+
+bool picture_has_png_name(const char *path)
+{
+    const size_t length = strlen(path);
+    return length > EXTENSION && path[length - EXTENSION - 1] != '/' && !strcasecmp(path + length - EXTENSION, ".png");
+}
+
+char *picture_path(const char *out, uint32_t number)
+{
+    const size_t length = strlen(out);
+    char *path = malloc(length + 16);
+    if (path && number)
+        snprintf(path, length + 16, "%.*s-%04u%s", (int)(length - EXTENSION), out, number, out + length - EXTENSION);
+    else if (path)
+        memcpy(path, out, length + 1);
+    return path;
+}
+
+bool picture_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool picture_may_write(const char *path, bool force, char *reason, size_t size)
+{
+    struct stat info;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    *reason = 0;
+    if (!folder)
+        snprintf(reason, size, "host memory ran out");
+    else if (stat(folder, &info))
+        snprintf(reason, size, "%s: the folder \"%s\": %s", path, folder, strerror(errno));
+    else if (!S_ISDIR(info.st_mode))
+        snprintf(reason, size, "%s: \"%s\" is not a folder", path, folder);
+    else if (access(folder, W_OK | X_OK))
+        snprintf(reason, size, "%s: the folder \"%s\" cannot be written: %s", path, folder, strerror(errno));
+    else if (!lstat(path, &info) && S_ISDIR(info.st_mode))
+        snprintf(reason, size, "%s: is a folder", path);
+    else if (!lstat(path, &info) && !force)
+        snprintf(reason, size, "%s: exists already (--force replaces it)", path);
+    free(folder);
+    return !*reason;
+}
+
+bl_result picture_write(const char *path, const bl_generate_result *made, bool from_photo)
+{
+    char xmp[1024];
+    snprintf(xmp, sizeof(xmp),
+             "<?xpacket begin=\"\xef\xbb\xbf\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
+             "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n"
+             " <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n"
+             "  <rdf:Description rdf:about=\"\"\n"
+             "    xmlns:xmp=\"http://ns.adobe.com/xap/1.0/\"\n"
+             "    xmlns:Iptc4xmpExt=\"http://iptc.org/std/Iptc4xmpExt/2008-02-29/\"\n"
+             "    xmp:CreatorTool=\"blemish %s\"\n"
+             "    Iptc4xmpExt:DigitalSourceType=\"http://cv.iptc.org/newscodes/digitalsourcetype/%s\"/>\n"
+             " </rdf:RDF>\n"
+             "</x:xmpmeta>\n"
+             "<?xpacket end=\"r\"?>",
+             bl_version(), from_photo ? "compositeWithTrainedAlgorithmicMedia" : "trainedAlgorithmicMedia");
+    const bl_image_text texts[] = {
+        { "parameters", made->parameters_text },
+        { "blemish", made->parameters },
+        { "XML:com.adobe.xmp", xmp },
+    };
+    return bl_image_write_png(path, &made->image, texts, sizeof(texts) / sizeof(texts[0]));
+}

@@ -1,0 +1,199 @@
+#include "session.h"
+#include "output.h"
+#include "signals.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#ifndef PATH_MAX
+#define PATH_MAX 4096
+#endif
+
+/* --- callbacks --------------------------------------------------------------------------------------------------------- */
+
+static void on_log(void *user, bl_log_level level, const char *text)
+{
+    static const char *const names[] = { "error: ", "warning: ", "", "" };
+    session *s = user;
+    const bl_log_level most = s->on->quiet ? BL_LOG_ERROR : s->on->verbose ? BL_LOG_DEBUG : BL_LOG_WARNING;
+    if (level > most)
+        return;
+    progress_clear(&s->progress);
+    report(s->command, "%s%s", names[level], text);
+}
+
+static void on_progress(void *user, const char *stage, uint32_t done, uint32_t total)
+{
+    session *s = user;
+    progress_update(&s->progress, stage, done, total);
+}
+
+static int on_cancel(void *user)
+{
+    (void)user;
+    return signals_stop();
+}
+
+/* --- cache folder ------------------------------------------------------------------------------------------------------ */
+
+/* Makes `path` and the folders above it; false with errno set. */
+static bool make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    const size_t length = strlen(path);
+    if (length >= sizeof(part)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    for (size_t i = 1; i <= length; i++)
+        if (!path[i] || path[i] == '/') {
+            memcpy(part, path, i);
+            part[i] = 0;
+            if (mkdir(part, 0777) && errno != EEXIST && errno != EISDIR && errno != EROFS && errno != EACCES)
+                return false;
+        }
+    struct stat info;
+    if (stat(path, &info))
+        return false;
+    errno = ENOTDIR;
+    return S_ISDIR(info.st_mode);
+}
+
+/* The folder to use, in `out` or the option's text; NULL: none. */
+static const char *cache_folder(session *s, char out[PATH_MAX])
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n;
+    if (s->on->no_cache)
+        return NULL;
+    if (s->on->cache_dir)
+        n = snprintf(out, PATH_MAX, "%s", s->on->cache_dir);
+    else if (xdg && *xdg == '/') /* relative ones are to be ignored (XDG base directory specification) */
+        n = snprintf(out, PATH_MAX, "%s/blemish", xdg);
+    else if (home && *home == '/')
+        n = snprintf(out, PATH_MAX, "%s/.cache/blemish", home);
+    else
+        return NULL;
+    if (n > 0 && n < PATH_MAX && make_folders(out))
+        return out;
+    if (s->on->cache_dir || s->on->verbose)
+        session_say(s, "warning: compiled kernels are not kept: %s: %s", out, strerror(n < PATH_MAX ? errno : ENAMETOOLONG));
+    return NULL;
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------------- */
+
+void session_begin(session *s, const command *c, const session_options *on)
+{
+    *s = (session){ .command = c->name, .on = on };
+    progress_start(&s->progress, c->name, on->quiet ? "none" : on->progress);
+}
+
+bl_result session_open(session *s)
+{
+    const session_options *on = s->on;
+    char cache[PATH_MAX];
+    bl_context_options options = BL_CONTEXT_OPTIONS_INIT;
+    options.device = on->device;
+    options.caps = on->caps;
+    options.precision = !strcmp(on->precision, "f32")   ? BL_PRECISION_F32
+                        : !strcmp(on->precision, "f16") ? BL_PRECISION_F16
+                                                        : BL_PRECISION_AUTO;
+    options.cache_dir = cache_folder(s, cache);
+    options.log = on_log;
+    options.progress = on_progress;
+    options.cancel = on_cancel;
+    options.user = s;
+    return bl_context_create(&options, &s->context); /* which warns of a software device */
+}
+
+void session_close(session *s)
+{
+    progress_clear(&s->progress);
+    bl_context_destroy(&s->context);
+}
+
+/* --- messages ---------------------------------------------------------------------------------------------------------- */
+
+void session_say(session *s, const char *format, ...)
+{
+    if (s->on->quiet)
+        return;
+    va_list list;
+    va_start(list, format);
+    progress_clear(&s->progress);
+    report_list(s->command, format, list);
+    va_end(list);
+}
+
+int session_exit_code(bl_result r)
+{
+    return r == BL_ERROR_CANCELLED ? 128 + (signals_stop() ? signals_stop() : 2) : -(int)r;
+}
+
+bl_result session_note(session *s, bl_result r, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(s->reason, sizeof(s->reason), format, list);
+    va_end(list);
+    return r;
+}
+
+const char *session_reason(const session *s, bl_result r)
+{
+    return r == BL_ERROR_CANCELLED ? "interrupted" : *s->reason ? s->reason : bl_last_error();
+}
+
+int session_fail(session *s, bl_result r)
+{
+    progress_clear(&s->progress);
+    report(s->command, "%s", session_reason(s, r));
+    return session_exit_code(r);
+}
+
+/* --- what was used ------------------------------------------------------------------------------------------------------ */
+
+static void say_kernel(void *user, const char *name) { session_say(user, "kernel: %s", name); }
+
+void session_describe(session *s)
+{
+    if (!s->on->verbose || !s->context)
+        return;
+    const bl_device_info *d = bl_context_device(s->context);
+    session_say(s, "device: %u %s (%s), %s, Vulkan %s", d->index, d->name, d->type, d->driver, d->api);
+    session_say(s, "precision: %s, capabilities: %s", bl_context_precision(s->context), bl_context_caps(s->context));
+    bl_context_kernels(s->context, say_kernel, s);
+}
+
+static void append_kernel(void *user, const char *name)
+{
+    json_t **list = user;
+    if (*list && json_array_append_new(*list, json_text(name))) {
+        json_decref(*list);
+        *list = NULL;
+    }
+}
+
+bool session_add_json(const session *s, json_t *object)
+{
+    if (!s->context)
+        return true;
+    const bl_device_info *d = bl_context_device(s->context);
+    json_t *kernels = json_array();
+    bl_context_kernels(s->context, append_kernel, &kernels);
+    json_t *device = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "index", (int)d->index, "name", json_text(d->name),
+                               "uuid", json_text(d->uuid), "type", json_text(d->type), "driver", json_text(d->driver),
+                               "api", json_text(d->api));
+    return !json_object_set_new(object, "device", device) &&
+           !json_object_set_new(object, "precision", json_text(bl_context_precision(s->context))) &&
+           !json_object_set_new(object, "caps", json_text(bl_context_caps(s->context))) && !json_object_set_new(object, "kernels", kernels);
+}
+
+json_t *session_error_json(const session *s, bl_result r)
+{
+    return json_pack("{s:i, s:o, s:o}", "code", session_exit_code(r), "name", json_text(bl_result_name(r)), "message",
+                     json_text(session_reason(s, r)));
+}

@@ -1,0 +1,659 @@
+/* The command line: the built program is run, and its exit code, both streams and the files it leaves are looked at. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "blemish.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { ARGS_MAX = 24 };
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* root/work is the working directory and must stay as empty as a test expects; root/out and root/err hold the streams. */
+static char root[] = "/tmp/blemish-cli-XXXXXX", out_path[64], err_path[64];
+
+/* --- running ------------------------------------------------------------------------------------------------------------ */
+
+static char *read_whole(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    char *data = calloc(1, (16u << 20) + 1);
+    assert_non_null(f);
+    assert_non_null(data);
+    *size = fread(data, 1, 16u << 20, f);
+    fclose(f);
+    return data;
+}
+
+static pid_t start(const char *const *args, const char *stdout_path)
+{
+    char *argv[ARGS_MAX + 2] = { (char *)(uintptr_t)"blemish" };
+    for (size_t i = 0; i < ARGS_MAX && args[i]; i++)
+        argv[i + 1] = (char *)(uintptr_t)args[i];
+    pid_t pid;
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t defaults;
+    sigemptyset(&defaults); /* a test run in the background would hand down ignored signals */
+    sigaddset(&defaults, SIGINT);
+    sigaddset(&defaults, SIGTERM);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    if (stdout_path)
+        posix_spawn_file_actions_addopen(&files, 1, stdout_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    else
+        posix_spawn_file_actions_addclose(&files, 1);
+    posix_spawn_file_actions_addopen(&files, 2, err_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(posix_spawn(&pid, BLEMISH_CLI, &files, &attributes, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    return pid;
+}
+
+static int finish(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFEXITED(status))
+        fail_msg("ended by signal %d", WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
+static int run(const char *const *args) { return finish(start(args, out_path)); }
+#define RUN(...) run((const char *const[ARGS_MAX + 1]){ __VA_ARGS__ })
+
+static bool says(const char *path, const char *part)
+{
+    size_t size;
+    char *text = read_whole(path, &size);
+    const bool found = strstr(text, part) != NULL;
+    free(text);
+    return found;
+}
+
+static void assert_says(const char *path, const char *part)
+{
+    size_t size;
+    char *text = read_whole(path, &size);
+    if (!strstr(text, part))
+        fail_msg("\"%s\" does not say \"%s\"", text, part);
+    free(text);
+}
+
+static void assert_empty(const char *path)
+{
+    size_t size;
+    char *text = read_whole(path, &size);
+    if (size)
+        fail_msg("expected nothing, found \"%s\"", text);
+    free(text);
+}
+
+static json_t *output_json(void)
+{
+    json_error_t error;
+    json_t *json = json_load_file(out_path, JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        fail_msg("stdout is not JSON: %s", error.text);
+    return json;
+}
+
+/* Entries in the working directory, hidden ones too. */
+static int files_here(void)
+{
+    DIR *d = opendir(".");
+    int n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    closedir(d);
+    return n;
+}
+
+static void remove_all(void)
+{
+    DIR *d = opendir(".");
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+            remove(e->d_name);
+    closedir(d);
+}
+
+/* The folder of a reference checkpoint; skips, or fails on CI, where there is none. */
+static const char *tiny_model(void)
+{
+    static char path[512];
+    const char *reference = getenv("BLEMISH_REFERENCE");
+    if (!reference && getenv("CI"))
+        fail_msg("BLEMISH_REFERENCE is not set");
+    if (!reference)
+        skip();
+    snprintf(path, sizeof(path), "%s/models/tiny15", reference ? reference : "");
+    return path;
+}
+
+/* Skips, or fails on CI, where nothing can compute. */
+static void need_device(void)
+{
+    if (RUN("devices") != 5)
+        return;
+    if (getenv("CI"))
+        fail_msg("no Vulkan device");
+    skip();
+}
+
+/* --- refused ------------------------------------------------------------------------------------------------------------ */
+
+#define MODEL "--model", "nowhere"
+#define PROMPT "--prompt", "a nut"
+#define GENERATE "generate", MODEL, PROMPT
+#define SMALL PROMPT, "--width", "64", "--height", "64"
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *args[12]; const char *reason; } cases[] = {
+        { { NULL }, "Usage: blemish COMMAND" },
+        { { "paint" }, "unknown command \"paint\"" },
+        { { "" }, "unknown command \"\"" },
+        { { "gen\x1b[31m" }, "unknown command \"gen?[31m\"" }, /* no escape sequence reaches the terminal */
+        { { "help", "paint" }, "unknown command \"paint\"" },
+        { { "help", "generate", "tokens" }, "takes one COMMAND" },
+        { { "--bogus" }, "unknown command \"--bogus\"" },
+        { { "version", "now" }, "blemish version: takes options only, not \"now\"" },
+        { { "devices", "--jso=1" }, "--json takes no value" },
+
+        { { "generate" }, "blemish generate: --model DIR is missing (or set BLEMISH_MODEL)" },
+        { { "generate", MODEL }, "--prompt TEXT is missing" },
+        { { "generate", MODEL, "--prompt", "" }, "--prompt: is empty" },
+        { { "generate", "--model", "", PROMPT }, "--model: is empty" },
+        { { "generate", "--model", "-", PROMPT }, "--model: needs a name" },
+        { { "generate", MODEL, "--prompt", "a", "nut" }, "takes options only, not \"nut\" (quote" },
+        { { GENERATE, "--bogus" }, "unknown option --bogus" },
+        { { GENERATE, "--bogus=7" }, "unknown option --bogus=7" },
+        { { GENERATE, "-z" }, "unknown option -z" },
+        { { GENERATE, "--st", "3" }, "--st may mean any of --strength, --steps" },
+        { { GENERATE, "--steps" }, "--steps needs a value: --steps N" },
+        { { GENERATE, "--steps", "--force" }, "--steps needs a value, and --force is an option" },
+        { { GENERATE, "-s" }, "--seed needs a value" },
+        { { GENERATE, "--force=yes" }, "--force takes no value" },
+        { { GENERATE, "--seed", "1", "--seed", "2" }, "--seed is given twice, as \"1\" and as \"2\"" },
+        { { GENERATE, "--prompt", "a bolt" }, "--prompt is given twice" },
+
+        { { GENERATE, "--steps", "4294967296" }, "--steps: must be a whole number, 1 to 1000, not \"4294967296\"" },
+        { { GENERATE, "--steps", "4294967297" }, "--steps: must be" }, /* 1 modulo 2^32 */
+        { { GENERATE, "--steps", "18446744073709551617" }, "--steps: must be" },
+        { { GENERATE, "--steps", "0" }, "--steps: must be" },
+        { { GENERATE, "--steps", "1001" }, "--steps: must be" },
+        { { GENERATE, "--steps", "-1" }, "--steps: must be" },
+        { { GENERATE, "--steps", "-0" }, "--steps: must be" },
+        { { GENERATE, "--steps", "+5" }, "--steps: must be" },
+        { { GENERATE, "--steps", " 5" }, "--steps: must be" },
+        { { GENERATE, "--steps", "5 " }, "--steps: must be" },
+        { { GENERATE, "--steps", "0x" }, "--steps: must be" },
+        { { GENERATE, "--steps", "0x10" }, "--steps: must be" },
+        { { GENERATE, "--steps", "5.0" }, "--steps: must be" },
+        { { GENERATE, "--steps", "" }, "--steps: must be" },
+        { { GENERATE, "--steps", "1e9999" }, "--steps: must be" },
+        { { GENERATE, "--count", "0" }, "--count: must be a whole number, 1 to 9999" },
+        { { GENERATE, "--width", "63" }, "--width: must be a whole number, 64 to 2048, a multiple of 8, not \"63\"" },
+        { { GENERATE, "--width", "65" }, "--width: must be" },
+        { { GENERATE, "--height", "2056" }, "--height: must be" },
+        { { GENERATE, "--guidance", "1e9999" }, "--guidance: must be a number, 1 to 100, not \"1e9999\"" },
+        { { GENERATE, "--guidance", "0.99" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "100.5" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "-0" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "nan" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "inf" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "0x" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "0x8" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", " 5" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "7,5" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "5e" }, "--guidance: must be" },
+        { { GENERATE, "--guidance", "." }, "--guidance: must be" },
+        { { GENERATE, "--photo", "p.png", "--strength", "0" }, "--strength: must be a number, above 0, at most 1, not \"0\"" },
+        { { GENERATE, "--photo", "p.png", "--strength", "1e-60" }, "--strength: must be" }, /* 0 as a float */
+        { { GENERATE, "--photo", "p.png", "--strength", "1.01" }, "--strength: must be" },
+        { { GENERATE, "--seed", "18446744073709551616" }, "--seed: must be a whole number below 2^64, or \"random\"" },
+        { { GENERATE, "--seed", "-1" }, "--seed: must be" },
+        { { GENERATE, "--seed", "" }, "--seed: must be" },
+        { { GENERATE, "--seed", "Random" }, "--seed: must be" },
+        { { GENERATE, "--seed", "18446744073709551615", "--count", "2" }, "--count: the seed of picture 2 would be above 2^64 - 1" },
+        { { GENERATE, "--precision", "f64" }, "--precision: must be one of auto, f32, f16, not \"f64\"" },
+        { { GENERATE, "--precision", "auto|f32" }, "--precision: must be one of" },
+        { { GENERATE, "--scheduler", "" }, "--scheduler: must be one of ddim, pndm, pndm-diffusers" },
+        { { GENERATE, "--spacing", "even" }, "--spacing: must be one of leading, trailing, linspace" },
+
+        { { GENERATE, "--mask", "m.png" }, "--mask makes sense only with --photo" },
+        { { GENERATE, "--strength", "0.5" }, "--strength makes sense only with --photo" },
+        { { GENERATE, "--no-cache", "--cache-dir", "c" }, "--no-cache and --cache-dir contradict each other" },
+        { { GENERATE, "-v", "-q" }, "--verbose and --quiet contradict each other" },
+        { { GENERATE, "--out", "nut.jpg" }, "--out: \"nut.jpg\" must end in .png" },
+        { { GENERATE, "--out", ".png" }, "--out: \".png\" must end in .png" },
+        { { GENERATE, "--out", "-" }, "--out: needs a name" },
+        { { "generate", MODEL, "--prompt", "n\xfct" }, "argument 4 is not valid UTF-8" },
+        { { "generate", MODEL, "--prompt", "\xed\xa0\x80" }, "argument 4 is not valid UTF-8" }, /* surrogate */
+        { { "generate", MODEL, "--prompt", "\xc0\xaf" }, "argument 4 is not valid UTF-8" },     /* overlong */
+        { { GENERATE, "-\xff" }, "argument 5 is not valid UTF-8" },
+
+        { { "tokens", "a nut" }, "--model DIR or --tokenizer DIR is missing" },
+        { { "tokens", MODEL }, "PROMPT is missing" },
+        { { "tokens", MODEL, "a", "nut" }, "takes one PROMPT, and \"nut\" is one more" },
+        { { "tokens", MODEL, "--tokenizer", "t", "a" }, "--tokenizer and --model contradict each other" },
+        { { "verify", MODEL }, "FILE is missing" },
+        { { "verify", MODEL, "--precision", "f8", "x.safetensors" }, "--precision: must be one of" },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *args[ARGS_MAX + 1] = { 0 };
+        memcpy(args, cases[i].args, sizeof(cases[i].args));
+        const int code = run(args);
+        if (code != 2)
+            fail_msg("case %zu (%s): exit code %d", i, cases[i].reason, code);
+        assert_says(err_path, cases[i].reason);
+        assert_empty(out_path);
+        assert_int_equal(files_here(), 0);
+    }
+}
+
+static void test_environment(void **state)
+{
+    (void)state;
+    setenv("BLEMISH_MODEL", "-", 1);
+    assert_int_equal(RUN("generate", PROMPT), 2);
+    assert_says(err_path, "BLEMISH_MODEL: needs a name");
+    assert_int_equal(RUN("generate", PROMPT, MODEL, "--out", "a.jpg"), 2); /* the option is stronger */
+    assert_says(err_path, "--out: \"a.jpg\"");
+    setenv("BLEMISH_MODEL", "n\xfct", 1);
+    assert_int_equal(RUN("generate", PROMPT), 2);
+    assert_says(err_path, "BLEMISH_MODEL: is not valid UTF-8");
+    setenv("BLEMISH_MODEL", "", 1);
+    assert_int_equal(RUN("generate", PROMPT), 2);
+    assert_says(err_path, "--model DIR is missing");
+    unsetenv("BLEMISH_MODEL");
+    assert_int_equal(files_here(), 0);
+}
+
+/* What can be said before a device is looked for. */
+static void test_files_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN(GENERATE, "--out", "no/where.png"), 1);
+    assert_says(err_path, "no/where.png: the folder \"no\": No such file");
+    assert_int_equal(RUN(GENERATE, "--photo", "p.png"), 3);
+    assert_says(err_path, "p.png");
+    assert_int_equal(files_here(), 0);
+
+    const bl_image photo = { .width = 64, .height = 64, .channels = 3, .pixels = calloc(3, 64 * 64) };
+    assert_int_equal(bl_image_write_png("p.png", &photo, NULL, 0), BL_OK);
+    free(photo.pixels);
+    assert_int_equal(RUN(GENERATE, "--out", "p.png"), 1);
+    assert_says(err_path, "p.png: exists already (--force replaces it)");
+    assert_int_equal(RUN(GENERATE, "--photo", "p.png", "--out", "./p.png", "--force"), 2);
+    assert_says(err_path, "./p.png: is also what is read");
+    assert_int_equal(RUN(GENERATE, "--photo", "p.png", "--mask", "m.png"), 3);
+    assert_says(err_path, "m.png");
+    assert_int_equal(RUN(GENERATE, "--out", "p.png/x.png"), 1);
+    assert_says(err_path, "\"p.png\" is not a folder");
+    assert_int_equal(rename("p.png", "x-0002.png"), 0);
+    assert_int_equal(RUN(GENERATE, "--out", "x.png", "--count", "3", "--json"), 1);
+    assert_says(err_path, "x-0002.png: exists already");
+    json_t *json = output_json(), *error = json_object_get(json, "error");
+    assert_int_equal(json_integer_value(json_object_get(error, "code")), 1);
+    assert_non_null(strstr(json_string_value(json_object_get(error, "message")), "exists already"));
+    assert_int_equal(json_array_size(json_object_get(json, "files")), 0);
+    json_decref(json);
+    assert_int_equal(files_here(), 1);
+}
+
+/* --- told --------------------------------------------------------------------------------------------------------------- */
+
+static void test_help(void **state)
+{
+    (void)state;
+    static const char shared[] = "--device --caps --precision --cache-dir --no-cache --progress --verbose --quiet --json --help";
+    static const struct { const char *command, *options; } cases[] = {
+        { "generate", "--model --prompt --negative --out --force --count --photo --mask --strength --seed --steps --guidance --width "
+                      "--height --scheduler --spacing --example" },
+        { "verify", "--model --clip --strict --example" },
+        { "devices", "--json --help" },
+        { "tokens", "--model --tokenizer --json --help --example" },
+        { "version", "--json --help" },
+        { "help", "--help" },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char options[512];
+        snprintf(options, sizeof(options), "%s %s", cases[i].options, i < 2 ? shared : "");
+        assert_int_equal(RUN(cases[i].command, "--bogus", "--help"), 0); /* anywhere */
+        assert_empty(err_path);
+        size_t size;
+        char *help = read_whole(out_path, &size), *state_of = NULL, usage[64];
+        snprintf(usage, sizeof(usage), "Usage: blemish %s", cases[i].command);
+        assert_true(!strncmp(help, usage, strlen(usage)));
+        for (char *name = strtok_r(options, " ", &state_of); name; name = strtok_r(NULL, " ", &state_of)) {
+            char row[64];
+            snprintf(row, sizeof(row), " %s", name);
+            if (!strcmp(name, "--example"))
+                snprintf(row, sizeof(row), "\n  blemish %s ", cases[i].command);
+            if (!strstr(help, row))
+                fail_msg("help of %s does not mention \"%s\"", cases[i].command, row);
+        }
+        for (char *line = strtok_r(help, "\n", &state_of); line; line = strtok_r(NULL, "\n", &state_of))
+            if (strlen(line) > 79 || (*line && line[strlen(line) - 1] == ' '))
+                fail_msg("help of %s: \"%s\" is too long or ends in a space", cases[i].command, line);
+        free(help);
+
+        assert_int_equal(RUN("help", cases[i].command), 0); /* the same text */
+        assert_says(out_path, usage);
+        assert_int_equal(RUN("--help"), 0);
+        assert_says(out_path, cases[i].command);
+    }
+    assert_int_equal(RUN("help"), 0);
+    assert_says(out_path, "Exit codes");
+    assert_int_equal(files_here(), 0);
+}
+
+static void test_version(void **state)
+{
+    (void)state;
+    char line[32];
+    snprintf(line, sizeof(line), "blemish %s\n", bl_version());
+    assert_int_equal(RUN("version"), 0);
+    assert_says(out_path, line);
+    assert_int_equal(RUN("--version"), 0);
+    assert_says(out_path, line);
+    assert_int_equal(RUN("version", "--json"), 0);
+    json_t *json = output_json();
+    assert_string_equal(json_string_value(json_object_get(json, "version")), bl_version());
+    json_decref(json);
+}
+
+/* A result that does not arrive is a failure, whatever the reader did. */
+static void test_lost_output(void **state)
+{
+    (void)state;
+    if (!access("/dev/full", W_OK)) {
+        assert_int_equal(finish(start((const char *const[ARGS_MAX + 1]){ "version" }, "/dev/full")), 1);
+        assert_says(err_path, "cannot write to standard output");
+        assert_int_equal(finish(start((const char *const[ARGS_MAX + 1]){ "help" }, "/dev/full")), 1);
+    }
+    assert_int_equal(finish(start((const char *const[ARGS_MAX + 1]){ "version" }, NULL)), 1); /* closed */
+    assert_says(err_path, "cannot write to standard output");
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    need_device();
+    assert_int_equal(RUN("devices"), 0);
+    assert_says(out_path, "index");
+    assert_int_equal(RUN("devices", "--json"), 0);
+    json_t *json = output_json();
+    const json_t *first = json_array_get(json, 0);
+    assert_int_equal(json_integer_value(json_object_get(first, "index")), 0);
+    assert_int_equal(json_string_length(json_object_get(first, "uuid")), 36);
+    assert_true(json_integer_value(json_object_get(first, "memory")) > 0);
+    assert_true(json_string_length(json_object_get(first, "name")) > 0);
+    json_decref(json);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    assert_int_equal(RUN("tokens", "--model", model, "a photo of a hazelnut"), 0);
+    assert_says(out_path, "start");
+    assert_says(out_path, "end\n");
+    assert_empty(err_path);
+    assert_int_equal(RUN("tokens", "--json", "a nut", "-m", model), 0); /* options after the prompt */
+    json_t *json = output_json(), *tokens = json_object_get(json, "tokens");
+    assert_string_equal(json_string_value(json_object_get(json, "prompt")), "a nut");
+    assert_int_equal(json_integer_value(json_object_get(json, "count")), json_array_size(tokens));
+    assert_true(json_array_size(tokens) >= 4);
+    assert_non_null(strstr(json_string_value(json_object_get(json_array_get(tokens, 0), "text")), "start"));
+    const json_int_t limit = json_integer_value(json_object_get(json, "limit"));
+    json_decref(json);
+
+    char many[1024] = ""; /* a "7" is one token each */
+    for (json_int_t i = 0; i < limit && 2 * i + 2 < (json_int_t)sizeof(many); i++)
+        strcat(many, "7 ");
+    assert_int_equal(RUN("tokens", "--model", model, many), 3);
+    assert_says(err_path, "the prompt is too long");
+    assert_says(out_path, "too long");
+    assert_int_equal(RUN("tokens", "--tokenizer", "nowhere", "a"), 4);
+    assert_int_equal(files_here(), 0);
+}
+
+/* --- made --------------------------------------------------------------------------------------------------------------- */
+
+static bool holds(const char *data, size_t size, const char *part)
+{
+    const size_t n = strlen(part);
+    for (size_t i = 0; i + n <= size; i++)
+        if (!memcmp(data + i, part, n))
+            return true;
+    return false;
+}
+
+static void test_generate(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    need_device();
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--out", "a.png", "--seed", "18446744073709551615"), 0);
+    size_t size, again_size;
+    char *listed = read_whole(out_path, &size);
+    assert_string_equal(listed, "a.png\n");
+    free(listed);
+    assert_says(err_path, "a.png: seed 18446744073709551615");
+    assert_int_equal(files_here(), 1);
+
+    bl_image image;
+    assert_int_equal(bl_image_read("a.png", 3, &image), BL_OK);
+    assert_int_equal(image.width, 64);
+    assert_int_equal(image.height, 64);
+    bl_image_free(&image);
+    char *png = read_whole("a.png", &size);
+    assert_true(holds(png, size, "iTXtparameters"));
+    assert_true(holds(png, size, "a nut"));
+    assert_true(holds(png, size, "iTXtblemish"));
+    assert_true(holds(png, size, "iTXtXML:com.adobe.xmp"));
+    assert_true(holds(png, size, "newscodes/digitalsourcetype/trainedAlgorithmicMedia\""));
+    assert_false(holds(png, size, model)); /* no paths */
+
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--out", "a.png"), 1);
+    assert_says(err_path, "a.png: exists already");
+    assert_empty(out_path);
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "-o", "a.png", "-f", "-q", "-s", "18446744073709551615"), 0);
+    assert_empty(err_path);
+    char *again = read_whole("a.png", &again_size); /* the same seed, the same bytes */
+    assert_int_equal(size, again_size);
+    assert_memory_equal(png, again, size);
+    free(png);
+    free(again);
+}
+
+static void test_generate_many(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    need_device();
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--count", "2", "--seed", "random", "-o", "b.png",
+                         "--json", "-v"), 0);
+    assert_int_equal(files_here(), 2);
+    assert_says(err_path, "device: ");
+    assert_says(err_path, "kernel: ");
+    json_t *json = output_json(), *files = json_object_get(json, "files");
+    assert_int_equal(json_array_size(files), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(files, 0), "path")), "b-0001.png");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(files, 1), "path")), "b-0002.png");
+    const char *seed = json_string_value(json_object_get(json, "seed"));
+    const char *second = json_string_value(json_object_get(json_array_get(files, 1), "seed"));
+    assert_true(strtoull(second, NULL, 10) == strtoull(seed, NULL, 10) + 1);
+    const json_t *parameters = json_object_get(json_array_get(files, 1), "parameters"); /* what the picture stores */
+    assert_string_equal(json_string_value(json_object_get(parameters, "prompt")), "a nut");
+    assert_string_equal(json_string_value(json_object_get(parameters, "seed")), second);
+    assert_true(json_array_size(json_object_get(json, "kernels")) > 0);
+    assert_true(json_integer_value(json_object_get(json, "device_bytes")) > 0);
+    assert_true(json_real_value(json_object_get(json, "seconds")) > 0);
+    assert_non_null(json_object_get(json_object_get(json, "device"), "uuid"));
+    json_decref(json);
+
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "4", "--photo", "b-0001.png", "-o", "c.png"), 0);
+    size_t size;
+    char *png = read_whole("c.png", &size);
+    assert_true(holds(png, size, "digitalsourcetype/compositeWithTrainedAlgorithmicMedia\""));
+    free(png);
+}
+
+static void test_generate_refused(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    need_device();
+    char many[400] = "";
+    for (int i = 0; i < 90; i++)
+        strcat(many, "7 ");
+    assert_int_equal(RUN("generate", "-m", "nowhere", PROMPT), 4);
+    assert_says(err_path, "nowhere");
+    assert_int_equal(RUN("generate", "-m", model, PROMPT, "--device", "no such device"), 5);
+    assert_int_equal(RUN("generate", "-m", model, "-p", many), 3);
+    assert_int_equal(RUN("generate", "-m", model, "-p", many, "--count", "2", "--json"), 3); /* all fail: the first code */
+    assert_says(err_path, "2 of 2 pictures failed");
+    json_t *json = output_json(), *files = json_object_get(json, "files");
+    assert_int_equal(json_array_size(files), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_array_get(files, 1), "error"), "code")), 3);
+    json_decref(json);
+    assert_int_equal(files_here(), 0);
+}
+
+/* The bar is forced onto the pipe: its first '[' says that the work has begun. */
+static void interrupt(int signal, int code)
+{
+    const char *model = tiny_model();
+    const char *const args[ARGS_MAX + 1] = { "generate", "-m", model, PROMPT, "--steps", "900", "--width", "128", "--height", "128",
+                                             "--progress", "bar" };
+    const pid_t pid = start(args, out_path);
+    for (int i = 0; i < 2400 && !says(err_path, "["); i++) /* two minutes */
+        nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+    assert_int_equal(kill(pid, signal), 0);
+    assert_int_equal(finish(pid), code);
+    assert_says(err_path, "interrupted: nothing is written");
+    assert_empty(out_path);
+    assert_int_equal(files_here(), 0);
+}
+
+static void test_interrupted(void **state)
+{
+    (void)state;
+    tiny_model();
+    need_device();
+    interrupt(SIGINT, 130);
+    interrupt(SIGTERM, 143);
+}
+
+static void test_verify(void **state)
+{
+    (void)state;
+    const char *model = tiny_model(), *reference = getenv("BLEMISH_REFERENCE");
+    need_device();
+    char golden[512];
+    snprintf(golden, sizeof(golden), "%s/golden/text_tiny15.safetensors", reference ? reference : "");
+    assert_int_equal(RUN("verify", "--model", model, "--precision", "f32", golden), 0);
+    assert_says(out_path, "text_tiny15.safetensors");
+    assert_says(out_path, " passed, 0 failed, ");
+    assert_int_equal(RUN("verify", "--model", model, "--precision", "f32", "--json", golden), 0);
+    json_t *json = output_json();
+    assert_true(json_integer_value(json_object_get(json, "passed")) > 0);
+    assert_true(json_array_size(json_object_get(json, "rows")) > 0);
+    assert_string_equal(json_string_value(json_object_get(json, "first_failure")), "");
+    json_decref(json);
+    assert_int_not_equal(RUN("verify", "--model", model, "nowhere.safetensors"), 0);
+    assert_says(err_path, "nowhere.safetensors");
+    assert_int_equal(files_here(), 0);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------ */
+
+static int before_each(void **state)
+{
+    (void)state;
+    remove_all();
+    return 0;
+}
+
+static int before_all(void **state)
+{
+    (void)state;
+    static const char *const mine[] = { "BLEMISH_MODEL", "BLEMISH_DEVICE", "BLEMISH_CAPS", "BLEMISH_CACHE_DIR" };
+    char path[64];
+    if (!mkdtemp(root))
+        return -1;
+    for (size_t i = 0; i < COUNT(mine); i++)
+        unsetenv(mine[i]);
+    snprintf(out_path, sizeof(out_path), "%s/out", root);
+    snprintf(err_path, sizeof(err_path), "%s/err", root);
+    snprintf(path, sizeof(path), "%s/cache", root);
+    setenv("XDG_CACHE_HOME", path, 1);
+    snprintf(path, sizeof(path), "%s/work", root);
+    return mkdir(path, 0700) || chdir(path);
+}
+
+static void remove_folder(const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    if (!chdir(path))
+        remove_all();
+    (void)!chdir("/");
+    rmdir(path);
+}
+
+static int after_all(void **state)
+{
+    (void)state;
+    static const char *const folders[] = { "work", "cache/blemish", "cache", "" };
+    remove(out_path);
+    remove(err_path);
+    for (size_t i = 0; i < COUNT(folders); i++)
+        remove_folder(folders[i]);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_refused, before_each),
+        cmocka_unit_test_setup(test_environment, before_each),
+        cmocka_unit_test_setup(test_files_refused, before_each),
+        cmocka_unit_test_setup(test_help, before_each),
+        cmocka_unit_test_setup(test_version, before_each),
+        cmocka_unit_test_setup(test_lost_output, before_each),
+        cmocka_unit_test_setup(test_devices, before_each),
+        cmocka_unit_test_setup(test_tokens, before_each),
+        cmocka_unit_test_setup(test_generate, before_each),
+        cmocka_unit_test_setup(test_generate_many, before_each),
+        cmocka_unit_test_setup(test_generate_refused, before_each),
+        cmocka_unit_test_setup(test_interrupted, before_each),
+        cmocka_unit_test_setup(test_verify, before_each),
+    };
+    return cmocka_run_group_tests(tests, before_all, after_all);
+}
