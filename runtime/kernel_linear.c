@@ -4,6 +4,13 @@
 /* Few rows: a full tile would mostly repeat the last one. */
 bool bl_fits_few_rows(bl_op op, const bl_params *p) { return p->matmul_fwd.m <= 8 && bl_fits_vec4(op, p); }
 
+/* Few output channels: most lanes of a direct tile would be idle. */
+bool bl_fits_narrow(bl_op op, const bl_params *p)
+{
+    (void)op;
+    return p->conv_fwd.oc <= 4;
+}
+
 /* A workgroup has tile_m rows and tile_n columns. x: columns; y and z: rows, 32768 tiles of them per z. */
 static void tiles(const bl_impl *impl, uint32_t rows, uint32_t cols, uint32_t groups[3])
 {
