@@ -545,15 +545,43 @@ static void test_generate_refused(void **state)
     assert_int_equal(files_here(), 0);
 }
 
-/* The bar is forced onto the pipe: its first '[' says that the work has begun. */
-static void interrupt(int signal, int code)
+/* Starts and waits until the work has begun: the bar is forced onto the pipe, its first '[' says so. */
+static pid_t start_work(const char *steps, const char *count)
 {
-    const char *model = tiny_model();
-    const char *const args[ARGS_MAX + 1] = { "generate", "-m", model, PROMPT, "--steps", "900", "--width", "128", "--height", "128",
+    const char *const args[ARGS_MAX + 1] = { "generate", "-m", tiny_model(), SMALL, "--steps", steps, "--count", count, "-o", "d.png",
                                              "--progress", "bar" };
     const pid_t pid = start(args, out_path);
-    for (int i = 0; i < 2400 && !says(err_path, "["); i++) /* two minutes */
+    siginfo_t ended = { 0 };
+    for (int i = 0; i < 2400 && !says(err_path, "[") && !ended.si_pid; i++) { /* two minutes */
+        waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT);
         nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+    }
+    return pid;
+}
+
+/* A file that appears while the others are made is left alone, and they are made. */
+static void test_some_failed(void **state)
+{
+    (void)state;
+    tiny_model();
+    need_device();
+    const pid_t pid = start_work("10", "3");
+    FILE *f = fopen("d-0002.png", "wb");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(finish(pid), 1);
+    assert_says(err_path, "picture 2, seed 43: d-0002.png: exists already");
+    assert_says(err_path, "1 of 3 pictures failed");
+    assert_says(out_path, "d-0001.png\nd-0003.png\n");
+    struct stat info;
+    assert_int_equal(stat("d-0002.png", &info), 0);
+    assert_int_equal(info.st_size, 0);
+    assert_int_equal(files_here(), 3);
+}
+
+static void interrupt(int signal, int code)
+{
+    const pid_t pid = start_work("900", "1");
     assert_int_equal(kill(pid, signal), 0);
     assert_int_equal(finish(pid), code);
     assert_says(err_path, "interrupted: nothing is written");
@@ -603,7 +631,7 @@ static int before_each(void **state)
 static int before_all(void **state)
 {
     (void)state;
-    static const char *const mine[] = { "BLEMISH_MODEL", "BLEMISH_DEVICE", "BLEMISH_CAPS", "BLEMISH_CACHE_DIR" };
+    static const char *const mine[] = { "BLEMISH_MODEL", "BLEMISH_DEVICE", "BLEMISH_CAPS" };
     char path[64];
     if (!mkdtemp(root))
         return -1;
@@ -612,7 +640,7 @@ static int before_all(void **state)
     snprintf(out_path, sizeof(out_path), "%s/out", root);
     snprintf(err_path, sizeof(err_path), "%s/err", root);
     snprintf(path, sizeof(path), "%s/cache", root);
-    setenv("XDG_CACHE_HOME", path, 1);
+    setenv("BLEMISH_CACHE_DIR", path, 1);
     snprintf(path, sizeof(path), "%s/work", root);
     return mkdir(path, 0700) || chdir(path);
 }
@@ -630,7 +658,7 @@ static void remove_folder(const char *name)
 static int after_all(void **state)
 {
     (void)state;
-    static const char *const folders[] = { "work", "cache/blemish", "cache", "" };
+    static const char *const folders[] = { "work", "cache", "" };
     remove(out_path);
     remove(err_path);
     for (size_t i = 0; i < COUNT(folders); i++)
@@ -652,6 +680,7 @@ int main(void)
         cmocka_unit_test_setup(test_generate, before_each),
         cmocka_unit_test_setup(test_generate_many, before_each),
         cmocka_unit_test_setup(test_generate_refused, before_each),
+        cmocka_unit_test_setup(test_some_failed, before_each),
         cmocka_unit_test_setup(test_interrupted, before_each),
         cmocka_unit_test_setup(test_verify, before_each),
     };
