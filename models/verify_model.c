@@ -429,12 +429,14 @@ static bl_result keep_step(void *context, uint32_t step, const float *latents)
     return BL_OK;
 }
 
-static bl_result embed_prompts(bl_verifier *v, float **out)
+/* `negative` NULL: that of the file's metadata. */
+static bl_result embed_prompts(bl_verifier *v, const char *negative, float **out)
 {
     bl_result result = BL_OK;
     bl_checkpoint *c = v->checkpoint;
     const uint32_t n = c->text.positions;
-    const char *negative = bl_safetensors_metadata(v->file, "negative_prompt"), *prompt = bl_safetensors_metadata(v->file, "prompt");
+    const char *prompt = bl_safetensors_metadata(v->file, "prompt");
+    negative = negative ? negative : bl_safetensors_metadata(v->file, "negative_prompt");
     int32_t *ids = bl_alloc(2 * (size_t)n, sizeof(*ids));
     *out = bl_alloc(2 * (size_t)n * c->text.channels, sizeof(**out));
     NEED(ids && *out);
@@ -518,7 +520,6 @@ bl_result bl_verify_plain(bl_verifier *v)
     const size_t values = (size_t)shape->count;
     start = bl_alloc(values, sizeof(*start));
     NEED(start);
-    BL_TRY(embed_prompts(v, &embedding));
     for (size_t i = 0; i < BL_COUNT(names); i++) {
         char stage[32];
         const bool from_picture = !strcmp(names[i], "i2i");
@@ -534,6 +535,8 @@ bl_result bl_verify_plain(bl_verifier *v)
         const bool pndm = !strcmp(names[i], "pndm"); /* its table has one entry more than steps */
         BL_TRY(bl_schedule_create(&config, steps ? (uint32_t)json_integer_value(steps) : (uint32_t)json_array_size(timesteps) - pndm,
                                   strength ? json_number_value(strength) : 1, 0, (float)json_number_value(guidance), &schedule));
+        /* the image-to-image run was made without the negative prompt of the others */
+        BL_TRY(embed_prompts(v, from_picture ? "" : NULL, &embedding));
         if (from_picture)
             BL_TRY(start_from_picture(v, &schedule, values, start));
         else
@@ -544,6 +547,8 @@ bl_result bl_verify_plain(bl_verifier *v)
         bl_schedule_free(&schedule);
         json_decref(settings);
         settings = NULL;
+        bl_free(embedding);
+        embedding = NULL;
     }
 fail:
     v->stage = "-";

@@ -299,8 +299,9 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
         drawn = bl_golden(v, golden, &drawn_shape);
     if (drawn_shape && drawn_shape->count != schedule.count * n)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "%s has %llu values", golden, (unsigned long long)drawn_shape->count));
+    const bool whole = !json_integer_value(json_object_get(settings, "start")); /* a whole run starts from x0 as it is */
     for (size_t i = 0; i < n; i++)
-        x[i] = schedule.start_x * x0[i] + schedule.start_n * noise[i];
+        x[i] = whole ? schedule.init_sigma * x0[i] : schedule.start_x * x0[i] + schedule.start_n * noise[i];
     BL_TRY(run_schedule(v, &schedule, c, h, w, drawn, x, model_in));
     snprintf(golden, sizeof(golden), "%s.x", name);
     bl_expect(v, golden, x, (schedule.count + 1) * n, 1e-5, NULL);
