@@ -10,8 +10,9 @@ typedef enum bl_cap {
     BL_CAP_SGSIZE = 1 << 3,  /* subgroup size control */
     BL_CAP_DOT8 = 1 << 4,    /* 8-bit integer dot product */
     BL_CAP_CM = 1 << 5,      /* KHR cooperative matrix */
+    BL_CAP_SHM = 1 << 6,     /* workgroup memory worth using; a software device has it, but uses it only when asked */
 } bl_cap;
-enum { BL_CAP_COUNT = 6 };
+enum { BL_CAP_COUNT = 7 };
 
 /* "s16,sg", or "base" for none; `text` has room for 128 bytes. */
 void bl_caps_text(uint32_t caps, char *text);

@@ -180,10 +180,10 @@ static void features_keep(features *f, uint32_t caps)
 static uint32_t features_caps(const features *f, const VkPhysicalDeviceSubgroupProperties *sg)
 {
     const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-    uint32_t caps = 0;
+    uint32_t caps = BL_CAP_SHM;
     caps |= f->storage16.storageBuffer16BitAccess ? BL_CAP_S16 : 0;
     caps |= f->float16.shaderFloat16 ? BL_CAP_F16 : 0;
-    caps |= (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
+    caps |= sg->subgroupSize >= 4 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
     caps |= f->subgroup_size.subgroupSizeControl && f->subgroup_size.computeFullSubgroups ? BL_CAP_SGSIZE : 0;
 #ifdef VK_KHR_shader_integer_dot_product
     caps |= f->dot.shaderIntegerDotProduct && f->float16.shaderInt8 ? BL_CAP_DOT8 : 0;
@@ -393,6 +393,8 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
         BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s cannot be used: %s", d->info.name, d->info.problem));
     if (caps)
         BL_TRY(force_caps(d, caps));
+    else if (d->software)
+        d->caps &= ~(uint32_t)BL_CAP_SHM; /* its workgroup memory is a detour through barriers */
     d->family = (uint32_t)find_family(d);
 
     VkQueueFamilyProperties families[MAX_FAMILIES];

@@ -365,6 +365,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "check: %s%s\n", skip ? "skipped: " : "", bl_last_error());
         return skip ? 77 : 1;
     }
+    if (!caps) /* everything it has, also what it would not use by itself */
+        bl_caps_parse(device->info.caps, &device->caps);
     if (bl_stream_create(device, &stream) != BL_OK || bl_kernels_create(device, NULL, &kernels) != BL_OK)
         die("device");
     char text[128];
