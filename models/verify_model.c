@@ -466,12 +466,12 @@ static bl_result verify_run(bl_verifier *v, const char *name, const bl_sample_in
     t.steps = bl_alloc((size_t)t.room * t.values, sizeof(*t.steps));
     NEED(last && t.steps);
     BL_TRY(bl_sample(v->checkpoint, in, last, keep_step, &t));
-    const char *note = v->context->type == BL_F16 ? "reported only in f16" : NULL;
+    const char *note = v->context->type == BL_F16 ? "f16: a loose bound, for the report" : NULL;
     snprintf(golden, sizeof(golden), "%s.latents", name);
-    bl_expect(v, golden, t.steps, (size_t)t.room * t.values, bl_allowed(v, 1e-4, INFINITY), note);
+    bl_expect(v, golden, t.steps, (size_t)t.room * t.values, bl_allowed(v, 1e-4, 0.1), note);
     BL_TRY(bl_decode_image(v->checkpoint, last, in->h, in->w, &picture));
     snprintf(golden, sizeof(golden), "%s.image", name);
-    bl_expect_picture(v, golden, &picture, bl_allowed(v, 0.1, INFINITY));
+    bl_expect_picture(v, golden, &picture, bl_allowed(v, 0.1, 4));
 fail:
     bl_image_free(&picture);
     FREE_ALL(last, t.steps);

@@ -8,7 +8,6 @@ pattern=${1:-*}
 sh scripts/setup-dev.sh
 . scripts/reference.sh
 . scripts/drivers.sh
-export CI=true
 logs=build-all
 mkdir -p "$logs"
 : >"$logs/table"
@@ -49,7 +48,11 @@ picture() { # name, then environment and options
 same() { picture "$@" && "$bin/same_pixels" "$logs/first.png" "$logs/$1.png" && echo "same pixels"; }
 
 [ -z "$lavapipe" ] || export VK_DRIVER_FILES="$lavapipe"
-[ -n "${BLEMISH_REFERENCE:-}" ] || absent golden "no folder with reference models: the tests that need one fail, as CI is set"
+if [ -n "${BLEMISH_REFERENCE:-}" ]; then
+    export CI=true # a skipped test is a failure
+else
+    absent golden "no folder with reference models (BLEMISH_REFERENCE): what needs one is skipped"
+fi
 row gcc build_and_test build-gcc -DCMAKE_C_COMPILER=gcc
 row clang build_and_test build-clang -DCMAKE_C_COMPILER=clang
 row asan asan
