@@ -96,7 +96,8 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
     c->context = context;
     if (bl_path_is_file(dir))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...", dir));
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
+                       dir));
     if (!bl_path_is_directory(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
     for (size_t i = 0; i < BL_COUNT(paths); i++)

@@ -16,7 +16,8 @@ bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value
         const bl_value y = bl_graph_attention(g, bl_graph_channels(g, a, 0, c->channels), bl_graph_channels(g, a, c->channels, c->channels),
                                               bl_graph_channels(g, a, 2 * c->channels, c->channels), c->heads, true);
         h = bl_graph_add(g, bl_net_linear(net, y, c->channels, true, "%s.out_proj", attn), h);
-        bl_value f = bl_net_linear(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm2", layer), c->intermediate, true, "%s.mlp.fc1", layer);
+        bl_value f = bl_net_linear(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm2", layer), c->intermediate, true, "%s.mlp.fc1",
+                                   layer);
         f = bl_net_linear(net, bl_graph_activation(g, f, c->act), c->channels, true, "%s.mlp.fc2", layer);
         h = bl_graph_name(g, bl_graph_add(g, f, h), "hidden_states.%u", i + 1);
     }

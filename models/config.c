@@ -28,7 +28,8 @@ static bl_result read_levels(const json_t *o, const char *path, const char *key,
         return r;
     }
     if (!json_is_array(v) || json_array_size(v) < 1 || json_array_size(v) > BL_MAX_LEVELS || (*count && json_array_size(v) != *count))
-        return bl_fail(BL_ERROR_MODEL, "%s: \"%s\" is not a list of %s%u numbers", path, key, *count ? "" : "1 to ", *count ? *count : BL_MAX_LEVELS);
+        return bl_fail(BL_ERROR_MODEL, "%s: \"%s\" is not a list of %s%u numbers", path, key, *count ? "" : "1 to ",
+                       *count ? *count : BL_MAX_LEVELS);
     *count = (uint32_t)json_array_size(v);
     for (uint32_t i = 0; i < *count; i++) {
         const json_t *e = json_array_get(v, i);
@@ -40,7 +41,8 @@ static bl_result read_levels(const json_t *o, const char *path, const char *key,
 }
 
 /* Block types: true for `with`, false for `without`; anything else is refused. */
-static bl_result read_blocks(const json_t *o, const char *path, const char *key, const char *with, const char *without, uint32_t count, bool *out)
+static bl_result read_blocks(const json_t *o, const char *path, const char *key, const char *with, const char *without, uint32_t count,
+                             bool *out)
 {
     const json_t *v = json_object_get(o, key);
     if (!json_is_array(v) || json_array_size(v) != count)

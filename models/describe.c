@@ -38,16 +38,16 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     *json = *text = NULL;
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
     json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish", "version",
-        bl_version(), "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width, "height", (int)d->height, "steps", (int)d->steps,
-        "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler, "spacing", bl_spacing_name(d->scheduler->spacing), "prediction",
-        prediction, "precision", precision, "device", c->device->info.name, "caps", c->caps);
+        bl_version(), "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width, "height", (int)d->height,
+        "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
+        "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision", precision, "device", c->device->info.name, "caps", c->caps);
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", json_boolean(o->mask));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
-    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler, shortest(d->guidance),
-             seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
+    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
+             shortest(d->guidance), seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
     const size_t size = strlen(o->prompt) + strlen(negative) + strlen(line) + 128;
     *text = bl_alloc(size, 1);
     if (!*text)

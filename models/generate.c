@@ -114,7 +114,8 @@ fail:
 }
 
 /* The largest centred part of the picture with the shape of the result, resized: nothing is stretched. */
-static bl_result fit(const bl_image *in, uint32_t width, uint32_t height, uint32_t shape_w, uint32_t shape_h, bl_filter filter, bl_image *out)
+static bl_result fit(const bl_image *in, uint32_t width, uint32_t height, uint32_t shape_w, uint32_t shape_h, bl_filter filter,
+                     bl_image *out)
 {
     bl_image part = { 0 };
     uint32_t w = in->width, h = in->height;
@@ -203,7 +204,8 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
         BL_TRY(encode_photo(&j));
     }
     for (size_t i = 0; i < j.values; i++)
-        j.start[i] = options->photo ? j.schedule.start_x * j.source[i] + j.schedule.start_n * j.noise[i] : j.schedule.init_sigma * j.noise[i];
+        j.start[i] = options->photo
+            ? j.schedule.start_x * j.source[i] + j.schedule.start_n * j.noise[i] : j.schedule.init_sigma * j.noise[i];
     const bl_sample_input in = { .h = j.h, .w = j.w, .embedding = j.embedding, .branches = j.branches, .start = j.start, .source = j.source,
         .noise = j.noise, .mask = j.mask, .schedule = &j.schedule };
     BL_TRY(bl_sample(j.c, &in, j.latents, NULL, NULL));

@@ -39,7 +39,8 @@ bl_value bl_net_linear(const bl_net *net, bl_value x, uint32_t out, bool bias, c
     return bl_graph_linear(net->g, x, w, bias ? vector(net, out, n.text, "bias") : BL_NONE);
 }
 
-bl_value bl_net_linears(const bl_net *net, bl_value x, uint32_t out, bool bias, uint32_t parts, const char *const *suffixes, const char *prefix)
+bl_value bl_net_linears(const bl_net *net, bl_value x, uint32_t out, bool bias, uint32_t parts, const char *const *suffixes,
+                        const char *prefix)
 {
     name weights[BL_WEIGHT_PARTS], biases[BL_WEIGHT_PARTS];
     const char *w_names[BL_WEIGHT_PARTS], *b_names[BL_WEIGHT_PARTS];

@@ -14,7 +14,8 @@ typedef struct bl_net {
 /* x [n,h,w,in] -> [n,h,w,out]. */
 bl_value bl_net_linear(const bl_net *net, bl_value x, uint32_t out, bool bias, const char *name, ...) BL_PRINTF(5, 6);
 /* One product for up to 3 layers with the same input: [.., parts*out], the parts side by side. Names are "<prefix>.<parts[i]>". */
-bl_value bl_net_linears(const bl_net *net, bl_value x, uint32_t out, bool bias, uint32_t parts, const char *const *names, const char *prefix);
+bl_value bl_net_linears(const bl_net *net, bl_value x, uint32_t out, bool bias, uint32_t parts, const char *const *names,
+                        const char *prefix);
 /* `in`: input channels as in the file; x has them rounded up to 4. */
 bl_value bl_net_conv(const bl_net *net, bl_value x, uint32_t out, uint32_t in, uint32_t kernel, uint32_t stride, bool asymmetric,
                      const char *name, ...) BL_PRINTF(8, 9);

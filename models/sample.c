@@ -59,8 +59,8 @@ bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
                 BL_TRY(each(context, i, latents));
         }
     }
-    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u barriers a step", (double)bl_exec_bytes(s.exec) / 0x1p20,
-                   bl_exec_barriers(s.exec));
+    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u barriers a step",
+                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_barriers(s.exec));
 fail:
     bl_stage_destroy(&s);
     bl_free(scratch);
@@ -79,7 +79,8 @@ bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, 
     if (!x || !moments)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", image->width, image->height));
     if (image->channels != 3 || image->width % f || image->height % f)
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "a picture of %u x %u with %u channels cannot be encoded", image->width, image->height, image->channels));
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "a picture of %u x %u with %u channels cannot be encoded", image->width, image->height,
+                       image->channels));
     for (size_t p = 0; p < pixels; p++)
         for (size_t k = 0; k < 3; k++)
             x[4 * p + k] = 2.0f * ((float)image->pixels[3 * p + k] / 255.0f) - 1.0f;

@@ -123,7 +123,8 @@ bl_value bl_unet_build(const bl_net *net, const bl_unet_config *c, bl_value x, b
                 h = transformer_at(&u, h, c->heads[level], block, i);
         }
         if (up < last) {
-            h = bl_net_conv(net, bl_graph_upsample(g, h), c->channels[level], c->channels[level], 3, 1, false, "%s.upsamplers.0.conv", block);
+            h = bl_net_conv(net, bl_graph_upsample(g, h), c->channels[level], c->channels[level], 3, 1, false, "%s.upsamplers.0.conv",
+                            block);
             bl_graph_name(g, h, "%s.upsamplers.0", block);
         }
     }

@@ -51,7 +51,8 @@ bl_value bl_vae_encode(const bl_net *net, const bl_vae_config *c, bl_value image
     bl_graph *g = net->g;
     const uint32_t moments = 2 * c->latent_channels;
     char block[48];
-    bl_value h = bl_graph_name(g, bl_net_conv(net, image, c->channels[0], c->in_channels, 3, 1, false, "encoder.conv_in"), "encoder.conv_in");
+    bl_value h = bl_graph_name(g, bl_net_conv(net, image, c->channels[0], c->in_channels, 3, 1, false, "encoder.conv_in"),
+                               "encoder.conv_in");
     for (uint32_t level = 0; level < c->levels; level++) {
         const uint32_t channels = c->channels[level];
         snprintf(block, sizeof(block), "encoder.down_blocks.%u", level);

@@ -123,7 +123,8 @@ void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, do
         max = BL_MAX(max, d);
         sum += d;
     }
-    report(v, name, sum / (double)count <= allowed ? BL_PASS : BL_FAIL, max, sum / (double)count, allowed, "mean difference in 8-bit levels");
+    report(v, name, sum / (double)count <= allowed ? BL_PASS : BL_FAIL, max, sum / (double)count, allowed,
+           "mean difference in 8-bit levels");
     bl_free(want);
 }
 

@@ -21,8 +21,8 @@ float *bl_golden(bl_verifier *v, const char *name, const bl_file_tensor **info);
 json_t *bl_golden_metadata(const bl_verifier *v, const char *key);
 bool bl_golden_has(const bl_verifier *v, const char *name);
 
-/* Compares `count` values with tensor `name` of the file and reports a row; nothing if the file has no such tensor. `allowed`: relative RMS.
- * `note` may be NULL. */
+/* Compares `count` values with tensor `name` of the file and reports a row; nothing if the file has no such tensor. `allowed`: relative
+ * RMS. `note` may be NULL. */
 void bl_expect(bl_verifier *v, const char *name, const float *got, size_t count, double allowed, const char *note);
 /* 8-bit pictures: mean absolute difference in levels instead of relative RMS. */
 void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, double allowed);

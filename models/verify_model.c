@@ -60,7 +60,8 @@ static bl_result verify_tokens(bl_verifier *v, const float *ids, uint32_t n)
         const char *text = json_string_value(json_array_get(prompts, i));
         BL_TRY(bl_tokenizer_encode(t, text ? text : "", text ? strlen(text) : 0, &made, &count));
         for (uint32_t k = 0; k < length; k++)
-            got[(size_t)i * length + k] = (float)(k < count ? (k + 1 == length && count > length ? bl_tokenizer_eos(t) : made[k]) : bl_tokenizer_pad(t));
+            got[(size_t)i * length + k] = (float)(k >= count ? bl_tokenizer_pad(t)
+                                                  : k + 1 == length && count > length ? bl_tokenizer_eos(t) : made[k]);
         bl_free(made);
         made = NULL;
     }
@@ -131,8 +132,8 @@ fail:
 /* --- U-Net ---------------------------------------------------------------------------------------------------------- */
 
 /* Runs latents [n,c,h,w] at timestep t with the last n rows of the embedding; results stay in the stage. */
-static bl_result run_unet(bl_verifier *v, const float *latents, const bl_file_tensor *shape, const float *emb, const bl_file_tensor *emb_shape,
-                          float t, bool keep_named, bl_stage *s)
+static bl_result run_unet(bl_verifier *v, const float *latents, const bl_file_tensor *shape, const float *emb,
+                          const bl_file_tensor *emb_shape, float t, bool keep_named, bl_stage *s)
 {
     bl_result result = BL_OK;
     const uint32_t n = (uint32_t)shape->dims[0], c = (uint32_t)shape->dims[1], h = (uint32_t)shape->dims[2], w = (uint32_t)shape->dims[3];
@@ -484,7 +485,8 @@ static bl_result start_from_picture(bl_verifier *v, const bl_schedule *schedule,
     bl_result result = BL_OK;
     const bl_file_tensor *shape;
     bl_image image = { 0 };
-    float *pixels = bl_golden(v, "i2i.input_u8", &shape), *noise = bl_golden(v, "i2i.noise", NULL), *noise_vae = bl_golden(v, "i2i.noise_vae", NULL);
+    float *pixels = bl_golden(v, "i2i.input_u8", &shape);
+    float *noise = bl_golden(v, "i2i.noise", NULL), *noise_vae = bl_golden(v, "i2i.noise_vae", NULL);
     float *mean = bl_alloc(values, sizeof(*mean)), *log_variance = bl_alloc(values, sizeof(*mean));
     BL_TRY(missing(pixels));
     BL_TRY(missing(noise));
@@ -529,7 +531,8 @@ bl_result bl_verify_plain(bl_verifier *v)
         snprintf(stage, sizeof(stage), "plain %s", names[i]);
         v->stage = stage;
         bl_scheduler_config config = v->checkpoint->scheduler;
-        BL_TRY(bl_scheduler_config_override(&config, from_picture ? "ddim" : names[i], json_string_value(json_object_get(settings, "spacing"))));
+        const char *spacing = json_string_value(json_object_get(settings, "spacing"));
+        BL_TRY(bl_scheduler_config_override(&config, from_picture ? "ddim" : names[i], spacing));
         const json_t *timesteps = json_object_get(settings, "timesteps"), *steps = json_object_get(settings, "steps"),
             *strength = json_object_get(settings, "strength");
         const bool pndm = !strcmp(names[i], "pndm"); /* its table has one entry more than steps */

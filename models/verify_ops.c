@@ -42,7 +42,8 @@ static bl_value image_input(trial *t, const char *what)
         bl_free(data);
         return bl_graph_fail(t->g, BL_ERROR_INPUT, "%s cannot be used", name);
     }
-    const uint32_t d[4] = { (uint32_t)s->dims[0], (uint32_t)s->dims[1], s->rank > 2 ? (uint32_t)s->dims[2] : 1, s->rank > 3 ? (uint32_t)s->dims[3] : 1 };
+    const uint32_t d[4] = { (uint32_t)s->dims[0], (uint32_t)s->dims[1], s->rank > 2 ? (uint32_t)s->dims[2] : 1,
+                            s->rank > 3 ? (uint32_t)s->dims[3] : 1 };
     if (s->rank == 2)
         return add_input(t, what, (bl_shape){ 1, d[0], 1, d[1] }, data, (size_t)s->count);
     if (s->rank == 3)
@@ -216,8 +217,8 @@ fail:
 /* --- schedulers ------------------------------------------------------------------------------------------------------ */
 
 /* The scheduler kernel on a synthetic model, 0.1 x sin(t), from x0 at the first noise level. */
-static bl_result run_schedule(bl_verifier *v, const bl_schedule *schedule, uint32_t channels, uint32_t h, uint32_t w, const float *noise, float *x,
-                              float *model_in)
+static bl_result run_schedule(bl_verifier *v, const bl_schedule *schedule, uint32_t channels, uint32_t h, uint32_t w, const float *noise,
+                              float *x, float *model_in)
 {
     bl_result result = BL_OK;
     bl_graph *g = NULL;
@@ -263,7 +264,8 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
     char golden[64];
     const uint32_t c = (uint32_t)shape->dims[1], h = (uint32_t)shape->dims[2], w = (uint32_t)shape->dims[3];
     const size_t n = (size_t)shape->count;
-    const char *cls = json_string_value(json_object_get(settings, "cls")), *prediction = json_string_value(json_object_get(settings, "prediction_type"));
+    const char *cls = json_string_value(json_object_get(settings, "cls"));
+    const char *prediction = json_string_value(json_object_get(settings, "prediction_type"));
     float *x = NULL, *model_in = NULL, *t = NULL, *drawn = NULL;
     const bool ddim = cls && !strcmp(cls, "DDIMScheduler");
     if (!ddim && (!cls || strcmp(cls, "PNDMScheduler"))) {
@@ -276,8 +278,8 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
         return BL_OK;
     }
     const bl_scheduler_config config = { .kind = ddim ? BL_SCHEDULER_DDIM : BL_SCHEDULER_PNDM_DIFFUSERS, .spacing = BL_SPACING_LEADING,
-        .prediction = prediction && !strcmp(prediction, "v_prediction") ? BL_PREDICT_V : BL_PREDICT_EPSILON, .betas = BL_BETAS_SCALED_LINEAR,
-        .beta_start = 0.00085, .beta_end = 0.012, .train_steps = 1000,
+        .prediction = prediction && !strcmp(prediction, "v_prediction") ? BL_PREDICT_V : BL_PREDICT_EPSILON,
+        .betas = BL_BETAS_SCALED_LINEAR, .beta_start = 0.00085, .beta_end = 0.012, .train_steps = 1000,
         .steps_offset = (uint32_t)json_integer_value(json_object_get(settings, "steps_offset")),
         .set_alpha_to_one = json_is_true(json_object_get(settings, "set_alpha_to_one")) };
     BL_TRY(bl_schedule_create_from(&config, (uint32_t)json_integer_value(json_object_get(settings, "steps")),
@@ -359,8 +361,8 @@ fail:
 static bl_result verify_noising(bl_verifier *v, const float *x0, const float *noise, size_t n)
 {
     bl_result result = BL_OK;
-    const bl_scheduler_config config = { .kind = BL_SCHEDULER_DDIM, .betas = BL_BETAS_SCALED_LINEAR, .beta_start = 0.00085, .beta_end = 0.012,
-        .train_steps = 1000 };
+    const bl_scheduler_config config = { .kind = BL_SCHEDULER_DDIM, .betas = BL_BETAS_SCALED_LINEAR, .beta_start = 0.00085,
+        .beta_end = 0.012, .train_steps = 1000 };
     double *alphas = bl_alloc(config.train_steps, sizeof(*alphas));
     float *out = bl_alloc(BL_MAX(n, config.train_steps), sizeof(*out));
     NEED(alphas && out);

@@ -87,7 +87,8 @@ static const bl_file_tensor *bind(bl_weights *w, bl_graph *g, const char *name, 
         return NULL;
     }
     if (t->dtype != BL_FILE_F32 && t->dtype != BL_FILE_F16 && t->dtype != BL_FILE_BF16) {
-        bl_graph_fail(g, BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", path, name, bl_file_dtype_name(t->dtype));
+        bl_graph_fail(g, BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", path, name,
+                      bl_file_dtype_name(t->dtype));
         return NULL;
     }
     return t;

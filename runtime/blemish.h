@@ -114,7 +114,7 @@ BL_API const bl_device_info *bl_context_device(const bl_context *context);
 /* The storage precision in use, "f32" or "f16", and the capabilities in use, as for --caps. */
 BL_API const char *bl_context_precision(const bl_context *context);
 BL_API const char *bl_context_caps(const bl_context *context);
-/* Names of the kernel implementations that have run, sorted, one call each: e.g. "matmul_direct_f32". */
+/* Names of the kernel implementations that have run, one call each, in the order of the kernel table: e.g. "matmul_fwd_direct_f32". */
 BL_API void bl_context_kernels(const bl_context *context, void (*each)(void *user, const char *name), void *user);
 
 /* --- models -------------------------------------------------------------------------------------------------------- */

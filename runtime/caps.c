@@ -24,7 +24,8 @@ bl_result bl_caps_parse(const char *text, uint32_t *caps)
         while (i < BL_CAP_COUNT && (strlen(names[i]) != n || memcmp(names[i], s, n)))
             i++;
         if (i == BL_CAP_COUNT)
-            return bl_fail(BL_ERROR_USAGE, "unknown capability \"%.*s\"; known are base, or any of s16,f16,sg,sgsize,dot8,cm,shm", (int)BL_MIN(n, 40), s);
+            return bl_fail(BL_ERROR_USAGE, "unknown capability \"%.*s\"; known are base, or any of s16,f16,sg,sgsize,dot8,cm,shm",
+                           (int)BL_MIN(n, 40), s);
         *caps |= 1u << i;
         s += n;
         if (!*s)

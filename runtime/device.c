@@ -73,7 +73,8 @@ static bl_result open_instance(bl_device *d)
     BL_VK_INSTANCE(LOAD)
 #undef LOAD
     if (names_objects)
-        d->vk.SetDebugUtilsObjectNameEXT = (PFN_vkSetDebugUtilsObjectNameEXT)(void (*)(void))get(d->instance, "vkSetDebugUtilsObjectNameEXT");
+        d->vk.SetDebugUtilsObjectNameEXT =
+            (PFN_vkSetDebugUtilsObjectNameEXT)(void (*)(void))get(d->instance, "vkSetDebugUtilsObjectNameEXT");
 fail:
     bl_free(found);
     return result;
@@ -179,11 +180,13 @@ static void features_keep(features *f, uint32_t caps)
 
 static uint32_t features_caps(const features *f, const VkPhysicalDeviceSubgroupProperties *sg)
 {
-    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
+        VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     uint32_t caps = BL_CAP_SHM;
     caps |= f->storage16.storageBuffer16BitAccess ? BL_CAP_S16 : 0;
     caps |= f->float16.shaderFloat16 ? BL_CAP_F16 : 0;
-    caps |= sg->subgroupSize >= 4 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
+    caps |= sg->subgroupSize >= 4 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+        (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
     caps |= f->subgroup_size.subgroupSizeControl && f->subgroup_size.computeFullSubgroups ? BL_CAP_SGSIZE : 0;
 #ifdef VK_KHR_shader_integer_dot_product
     caps |= f->dot.shaderIntegerDotProduct && f->float16.shaderInt8 ? BL_CAP_DOT8 : 0;

@@ -102,7 +102,8 @@ static bl_result record_node(bl_exec *e, bl_commands *c, const bl_node *n, touch
         if (g->storages[t->storage].weight || !extent[i].rows)
             continue;
         const uint64_t begin = slices[i].offset + t->view.off * size;
-        now[touched++] = (touch){ slices[i].buffer, begin, begin + ((uint64_t)(extent[i].rows - 1) * t->view.stride + extent[i].cols) * size,
+        now[touched++] = (touch){ slices[i].buffer, begin,
+            begin + ((uint64_t)(extent[i].rows - 1) * t->view.stride + extent[i].cols) * size,
             t->storage, bl_first_column(t), extent[i].cols, !!(o[i].access & BL_WRITE) };
     }
     if (bl_op_infos[n->op].steps)

@@ -194,7 +194,8 @@ bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b)
     const bl_shape other = g->tensors[b].shape;
     const bl_dtype type = g->storages[g->tensors[a].storage].type;
     if (shape.n != other.n || shape.h != other.h || shape.w != other.w || type != g->storages[g->tensors[b].storage].type)
-        return bl_graph_fail(g, BL_ERROR_USAGE, "concatenation of %ux%ux%u and %ux%ux%u", shape.n, shape.h, shape.w, other.n, other.h, other.w);
+        return bl_graph_fail(g, BL_ERROR_USAGE, "concatenation of %ux%ux%u and %ux%ux%u", shape.n, shape.h, shape.w, other.n, other.h,
+                             other.w);
     const uint32_t first[2] = { 0, shape.c };
     shape.c += other.c;
     const bl_value whole = new_tensor(g, shape, type, false, NULL);
@@ -322,8 +323,8 @@ static bool attention_fits(bl_graph *g, bl_value q, bl_value k, bl_value v, uint
     const bl_shape a = bl_graph_shape(g, q), b = bl_graph_shape(g, k), c = bl_graph_shape(g, v);
     if (!heads || a.c % heads || a.n != b.n || a.c != b.c || b.n != c.n || b.h != c.h || b.w != c.w || b.c != c.c ||
         (causal && a.h * a.w != b.h * b.w)) {
-        bl_graph_fail(g, BL_ERROR_USAGE, "attention: q %ux%ux%u, k %ux%ux%u, v %ux%ux%u, %u heads", a.n, a.h * a.w, a.c, b.n, b.h * b.w, b.c,
-                      c.n, c.h * c.w, c.c, heads);
+        bl_graph_fail(g, BL_ERROR_USAGE, "attention: q %ux%ux%u, k %ux%ux%u, v %ux%ux%u, %u heads", a.n, a.h * a.w, a.c, b.n, b.h * b.w,
+                      b.c, c.n, c.h * c.w, c.c, heads);
         return false;
     }
     return true;
@@ -434,7 +435,8 @@ bl_value bl_graph_scale(bl_graph *g, bl_value x, uint32_t copies, float scale, b
         return BL_NONE;
     const bl_shape s = bl_graph_shape(g, x);
     const bl_value y = activation(g, (bl_shape){ copies * s.n, s.h, s.w, s.c });
-    NODE(scale_fwd, ((struct scale_params){ .rows = rows32(s), .channels = s.c, .copies = copies, .scale = scale, .per_step = per_step }), x, y);
+    NODE(scale_fwd, ((struct scale_params){ .rows = rows32(s), .channels = s.c, .copies = copies, .scale = scale,
+        .per_step = per_step }), x, y);
     return y;
 }
 

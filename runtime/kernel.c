@@ -43,7 +43,8 @@ static bl_result create_layout(bl_kernels *ks, bool steps, uint32_t operands)
     for (uint32_t b = 0; b < operands; b++)
         bind[n++] = (VkDescriptorSetLayoutBinding){ b, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
     if (steps)
-        bind[n++] = (VkDescriptorSetLayoutBinding){ BL_STEP_BINDING, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+        bind[n++] = (VkDescriptorSetLayoutBinding){ BL_STEP_BINDING, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT,
+            NULL };
     VK_TRY(d->vk.CreateDescriptorSetLayout(d->dev, &(VkDescriptorSetLayoutCreateInfo){
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
         .bindingCount = n, .pBindings = bind }, NULL, &ks->sets[steps][operands]));
@@ -183,7 +184,8 @@ fail:
 }
 
 /* Narrows the binding of one operand to what its view covers, and makes the view count from there. */
-static bl_result bind_operand(const bl_device *d, const char *op, const bl_operand *o, bl_dtype t, const bl_extent *e, const bl_slice *slice,
+static bl_result bind_operand(const bl_device *d, const char *op, const bl_operand *o, bl_dtype t, const bl_extent *e,
+                              const bl_slice *slice,
                               struct view *view, VkDescriptorBufferInfo *out)
 {
     const uint64_t element = o->storage ? bl_dtype_size(t) : sizeof(float);

@@ -25,7 +25,8 @@ static uint64_t hash_of(const uint8_t *data, size_t size)
 
 static header header_of(const bl_device *d)
 {
-    header h = { .magic = "blmpipe", .version = 1, .vendor = d->props.vendorID, .device = d->props.deviceID, .driver = d->props.driverVersion };
+    header h = { .magic = "blmpipe", .version = 1, .vendor = d->props.vendorID, .device = d->props.deviceID,
+        .driver = d->props.driverVersion };
     memcpy(h.uuid, d->props.pipelineCacheUUID, sizeof(h.uuid));
     return h;
 }
@@ -43,7 +44,8 @@ bl_result bl_pipeline_cache_open(const bl_device *d, const char *dir, VkPipeline
     char *path = dir ? path_of(d, dir) : NULL;
     uint8_t *data = NULL;
     size_t size = 0, sound = 0;
-    if (path && bl_path_is_file(path) && bl_file_read_all(path, MAX_CACHE, &data, &size, BL_ERROR_INPUT) == BL_OK && size > sizeof(header)) {
+    if (path && bl_path_is_file(path) && bl_file_read_all(path, MAX_CACHE, &data, &size, BL_ERROR_INPUT) == BL_OK &&
+        size > sizeof(header)) {
         header expected = header_of(d), found;
         memcpy(&found, data, sizeof(found));
         expected.size = size - sizeof(header);

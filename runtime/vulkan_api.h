@@ -13,8 +13,9 @@
 
 #define BL_VK_DEVICE(F) \
     F(DestroyDevice) F(GetDeviceQueue) F(QueueSubmit) F(QueueWaitIdle) F(CreateFence) F(DestroyFence) F(WaitForFences) F(ResetFences) \
-    F(AllocateMemory) F(FreeMemory) F(MapMemory) F(FlushMappedMemoryRanges) F(InvalidateMappedMemoryRanges) F(CreateBuffer) F(DestroyBuffer) \
-    F(GetBufferMemoryRequirements) F(BindBufferMemory) F(CreateCommandPool) F(DestroyCommandPool) F(AllocateCommandBuffers) \
+    F(AllocateMemory) F(FreeMemory) F(MapMemory) F(FlushMappedMemoryRanges) F(InvalidateMappedMemoryRanges) F(CreateBuffer) \
+    F(DestroyBuffer) F(GetBufferMemoryRequirements) \
+    F(BindBufferMemory) F(CreateCommandPool) F(DestroyCommandPool) F(AllocateCommandBuffers) \
     F(FreeCommandBuffers) F(BeginCommandBuffer) F(EndCommandBuffer) F(CmdBindPipeline) F(CmdBindDescriptorSets) F(CmdPushConstants) \
     F(CmdDispatch) F(CmdPipelineBarrier) F(CmdCopyBuffer) F(CmdFillBuffer) F(CmdResetQueryPool) F(CmdWriteTimestamp) \
     F(CreateQueryPool) F(DestroyQueryPool) F(GetQueryPoolResults) F(CreateDescriptorSetLayout) F(DestroyDescriptorSetLayout) \

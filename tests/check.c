@@ -371,7 +371,8 @@ int main(int argc, char **argv)
         die("device");
     char text[128];
     bl_caps_text(device->caps, text);
-    printf("device: %s   caps: %s   subgroup: %u   seed: %llu\n", device->info.name, text, device->limits.subgroup, (unsigned long long)rng);
+    printf("device: %s   caps: %s   subgroup: %u   seed: %llu\n", device->info.name, text, device->limits.subgroup,
+           (unsigned long long)rng);
     for (int op = 0; op < BL_OP_COUNT; op++)
         for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
             const bl_op_case *c = &bl_op_infos[op].cases[i];

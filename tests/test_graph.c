@@ -406,7 +406,8 @@ static void copies_refuse_wrong_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fusion_merges_what_it_can), cmocka_unit_test(fusion_keeps_the_bytes), cmocka_unit_test(planned_tensors_never_overlap),
+        cmocka_unit_test(fusion_merges_what_it_can), cmocka_unit_test(fusion_keeps_the_bytes),
+        cmocka_unit_test(planned_tensors_never_overlap),
         cmocka_unit_test(plan_refuses_a_tensor_larger_than_a_block), cmocka_unit_test(reuse_makes_a_chain_cheap),
         cmocka_unit_test(barriers_are_the_needed_ones), cmocka_unit_test(builders_keep_the_first_failure),
         cmocka_unit_test(every_allocation_may_fail), cmocka_unit_test(copies_refuse_wrong_counts),
