@@ -40,7 +40,8 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish", "version",
         bl_version(), "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width, "height", (int)d->height,
         "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
-        "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision", precision, "device", c->device->info.name, "caps", c->caps);
+        "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision",
+        precision, "device", c->device->info.name, "caps", c->caps);
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", json_boolean(o->mask));
