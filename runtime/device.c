@@ -59,10 +59,10 @@ static bl_result open_instance(bl_device *d)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for %u instance extensions", extensions));
     const VkResult listed = d->api.EnumerateInstanceExtensionProperties(NULL, &extensions, found);
     if (listed != VK_INCOMPLETE)
-        VK_TRY(listed);
+        BL_TRY(bl_vk(listed, "api.EnumerateInstanceExtensionProperties"));
     const char *names[] = { VK_EXT_DEBUG_UTILS_EXTENSION_NAME };
     const bool names_objects = has_extension(found, extensions, names[0]);
-    VK_TRY(d->api.CreateInstance(&(VkInstanceCreateInfo){
+    VK_TRY_MAKE(d->instance, d->api.CreateInstance(&(VkInstanceCreateInfo){
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pApplicationInfo = &(VkApplicationInfo){ .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
             .pApplicationName = "blemish", .pEngineName = "blemish",
@@ -95,7 +95,7 @@ static bl_result enumerate(const bl_device *d, VkPhysicalDevice *found, uint32_t
     if (r == VK_ERROR_INITIALIZATION_FAILED || r == VK_ERROR_INCOMPATIBLE_DRIVER)
         *count = 0; /* a loader without drivers */
     else if (r != VK_INCOMPLETE)
-        VK_TRY(r);
+        BL_TRY(bl_vk(r, "api.EnumeratePhysicalDevices"));
 fail:
     return result;
 }
@@ -226,7 +226,7 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for %u device extensions", count));
     const VkResult listed = d->api.EnumerateDeviceExtensionProperties(d->phys, NULL, &count, have);
     if (listed != VK_INCOMPLETE)
-        VK_TRY(listed);
+        BL_TRY(bl_vk(listed, "api.EnumerateDeviceExtensionProperties"));
 
     VkPhysicalDeviceDriverProperties driver = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES };
     VkPhysicalDeviceSubgroupProperties sg = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES };
@@ -407,7 +407,7 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
     d->limits.timestamp_ns = d->limits.timestamp_bits ? d->props.limits.timestampPeriod : 0;
 
     features_keep(&f, d->caps);
-    VK_TRY(d->api.CreateDevice(d->phys, &(VkDeviceCreateInfo){
+    VK_TRY_MAKE(d->dev, d->api.CreateDevice(d->phys, &(VkDeviceCreateInfo){
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &f.core,
         .queueCreateInfoCount = 1,

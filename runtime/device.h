@@ -48,4 +48,13 @@ void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
 /* Turns a VkResult into a bl_result, keeping the call's name as the reason. */
 bl_result bl_vk(VkResult r, const char *call);
 #define VK_TRY(call) BL_TRY(bl_vk((call), #call))
+/* The same for a call that makes `handle`, whose contents Vulkan leaves undefined on failure. */
+#define VK_TRY_MAKE(handle, ...) \
+    do { \
+        result = bl_vk((__VA_ARGS__), #__VA_ARGS__); \
+        if (result != BL_OK) { \
+            (handle) = VK_NULL_HANDLE; \
+            goto fail; \
+        } \
+    } while (0)
 #endif

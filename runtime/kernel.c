@@ -45,10 +45,10 @@ static bl_result create_layout(bl_kernels *ks, bool steps, uint32_t operands)
     if (steps)
         bind[n++] = (VkDescriptorSetLayoutBinding){ BL_STEP_BINDING, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT,
             NULL };
-    VK_TRY(d->vk.CreateDescriptorSetLayout(d->dev, &(VkDescriptorSetLayoutCreateInfo){
+    VK_TRY_MAKE(ks->sets[steps][operands], d->vk.CreateDescriptorSetLayout(d->dev, &(VkDescriptorSetLayoutCreateInfo){
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
         .bindingCount = n, .pBindings = bind }, NULL, &ks->sets[steps][operands]));
-    VK_TRY(d->vk.CreatePipelineLayout(d->dev, &(VkPipelineLayoutCreateInfo){
+    VK_TRY_MAKE(ks->layouts[steps][operands], d->vk.CreatePipelineLayout(d->dev, &(VkPipelineLayoutCreateInfo){
         .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .setLayoutCount = 1, .pSetLayouts = &ks->sets[steps][operands], .pushConstantRangeCount = 1,
         .pPushConstantRanges = &(VkPushConstantRange){ VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_SIZE },
@@ -155,7 +155,7 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
     VkSpecializationMapEntry entries[BL_COUNT(constants)];
     for (uint32_t i = 0; i < BL_COUNT(constants); i++)
         entries[i] = (VkSpecializationMapEntry){ i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t) };
-    VK_TRY(d->vk.CreateShaderModule(d->dev, &(VkShaderModuleCreateInfo){
+    VK_TRY_MAKE(module, d->vk.CreateShaderModule(d->dev, &(VkShaderModuleCreateInfo){
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = spirv[k][t].size, .pCode = spirv[k][t].code }, NULL, &module));
     VK_TRY(d->vk.CreateComputePipelines(d->dev, ks->cache, 1, &(VkComputePipelineCreateInfo){
@@ -220,6 +220,8 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype
     const uint32_t n = bl_op_operands(impl->op, o);
     if (!bl_kernel_able(ks, k, t))
         return bl_fail(BL_ERROR_DEVICE, "%s_%s does not run on %s", impl->name, bl_dtype_name(t), d->info.name);
+    if (info->steps && (!steps || !steps->buffer))
+        return bl_fail(BL_ERROR_USAGE, "%s: needs a step table", info->name);
     info->extents(&p, e);
     for (uint32_t i = 0; i < n; i++) {
         if (!e[i].rows || !operands[i].buffer)

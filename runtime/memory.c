@@ -19,7 +19,7 @@ bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, con
     if (!size || size > d->limits.allocation)
         return bl_fail(BL_ERROR_MEMORY, "%s: %llu bytes, the device allocates at most %llu at once", label, (unsigned long long)size,
                        (unsigned long long)d->limits.allocation);
-    VK_TRY(d->vk.CreateBuffer(d->dev, &(VkBufferCreateInfo){
+    VK_TRY_MAKE(out->buf, d->vk.CreateBuffer(d->dev, &(VkBufferCreateInfo){
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = size,
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
     }, NULL, &out->buf));
@@ -38,8 +38,10 @@ bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, con
     const bl_result allocated = bl_vk(d->vk.AllocateMemory(d->dev, &(VkMemoryAllocateInfo){
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
         .allocationSize = req.size, .memoryTypeIndex = (uint32_t)type }, NULL, &out->mem), "vk.AllocateMemory");
-    if (allocated != BL_OK)
+    if (allocated != BL_OK) {
+        out->mem = VK_NULL_HANDLE; /* undefined after a failure */
         BL_TRY(bl_fail_in(allocated, "%s, %.1f MiB on top of %.1f MiB", label, (double)req.size / 0x1p20, (double)d->bytes / 0x1p20));
+    }
     out->size = size;
     d->bytes += size;
     d->peak = BL_MAX(d->peak, d->bytes);

@@ -52,9 +52,13 @@ bl_result bl_pipeline_cache_open(const bl_device *d, const char *dir, VkPipeline
         expected.hash = hash_of(data + sizeof(header), expected.size);
         sound = memcmp(&expected, &found, sizeof(found)) ? 0 : expected.size;
     }
-    VK_TRY(d->vk.CreatePipelineCache(d->dev, &(VkPipelineCacheCreateInfo){
-        .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-        .initialDataSize = sound, .pInitialData = sound ? data + sizeof(header) : NULL }, NULL, out));
+    VkPipelineCacheCreateInfo info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+        .initialDataSize = sound, .pInitialData = sound ? data + sizeof(header) : NULL };
+    if (!sound || d->vk.CreatePipelineCache(d->dev, &info, NULL, out) != VK_SUCCESS) {
+        info.initialDataSize = 0; /* nothing there, or the driver does not take it */
+        info.pInitialData = NULL;
+        VK_TRY_MAKE(*out, d->vk.CreatePipelineCache(d->dev, &info, NULL, out));
+    }
 fail:
     bl_free(data);
     bl_free(path);

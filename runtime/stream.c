@@ -18,13 +18,13 @@ bl_result bl_stream_create(bl_device *d, bl_stream **out)
     if (!s)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a stream");
     s->d = d;
-    VK_TRY(d->vk.CreateCommandPool(d->dev, &(VkCommandPoolCreateInfo){
+    VK_TRY_MAKE(s->pool, d->vk.CreateCommandPool(d->dev, &(VkCommandPoolCreateInfo){
         .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT, .queueFamilyIndex = d->family }, NULL, &s->pool));
     VK_TRY(d->vk.AllocateCommandBuffers(d->dev, &(VkCommandBufferAllocateInfo){
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = s->pool, .commandBufferCount = 1 }, &s->copy));
-    VK_TRY(d->vk.CreateFence(d->dev, &(VkFenceCreateInfo){ .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO }, NULL, &s->fence));
+    VK_TRY_MAKE(s->fence, d->vk.CreateFence(d->dev, &(VkFenceCreateInfo){ .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO }, NULL, &s->fence));
     BL_TRY(bl_buffer_create(d, STAGING, BL_MEMORY_STAGING, "staging buffer", &s->staging));
     return BL_OK;
 
@@ -61,12 +61,12 @@ bl_result bl_commands_begin(bl_stream *s, uint32_t dispatches, bool timed, bl_co
     VK_TRY(d->vk.AllocateCommandBuffers(d->dev, &(VkCommandBufferAllocateInfo){
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = s->pool, .commandBufferCount = 1 }, &c->cmd));
-    VK_TRY(d->vk.CreateDescriptorPool(d->dev, &(VkDescriptorPoolCreateInfo){
+    VK_TRY_MAKE(c->sets, d->vk.CreateDescriptorPool(d->dev, &(VkDescriptorPoolCreateInfo){
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
         .maxSets = dispatches, .poolSizeCount = 1,
         .pPoolSizes = &(VkDescriptorPoolSize){ VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, dispatches * 8 } }, NULL, &c->sets));
     if (timed && d->limits.timestamp_ns > 0)
-        VK_TRY(d->vk.CreateQueryPool(d->dev, &(VkQueryPoolCreateInfo){
+        VK_TRY_MAKE(c->times, d->vk.CreateQueryPool(d->dev, &(VkQueryPoolCreateInfo){
             .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
             .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = 2 }, NULL, &c->times));
     VK_TRY(d->vk.BeginCommandBuffer(c->cmd, &(VkCommandBufferBeginInfo){ .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO }));
@@ -129,10 +129,17 @@ void bl_commands_destroy(bl_commands *c)
     *c = (bl_commands){ 0 };
 }
 
+/* After a failure nothing runs any more, so that the caller may destroy what it had submitted. */
 static bl_result submit(bl_stream *s, VkCommandBuffer cmd, VkFence fence)
 {
-    return bl_vk(s->d->vk.QueueSubmit(s->d->queue, 1, &(VkSubmitInfo){
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = cmd ? 1 : 0, .pCommandBuffers = &cmd }, fence), "vk.QueueSubmit");
+    bl_result result = BL_OK;
+    const bl_device *d = s->d;
+    VK_TRY(d->vk.QueueSubmit(d->queue, 1, &(VkSubmitInfo){
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = cmd ? 1 : 0, .pCommandBuffers = &cmd }, fence));
+    return BL_OK;
+fail:
+    d->vk.QueueWaitIdle(d->queue);
+    return result;
 }
 
 bl_result bl_stream_submit(bl_stream *s, const bl_commands *c) { return submit(s, c->cmd, VK_NULL_HANDLE); }
@@ -144,7 +151,9 @@ static bl_result submit_and_wait(bl_stream *s, VkCommandBuffer cmd)
     VK_TRY(d->vk.ResetFences(d->dev, 1, &s->fence));
     BL_TRY(submit(s, cmd, s->fence));
     VK_TRY(d->vk.WaitForFences(d->dev, 1, &s->fence, VK_TRUE, UINT64_MAX));
+    return BL_OK;
 fail:
+    d->vk.QueueWaitIdle(d->queue); /* as in submit */
     return result;
 }
 

@@ -25,7 +25,7 @@ bl_result bl_commands_end(bl_commands *c);
 double bl_commands_time(bl_commands *c);
 void bl_commands_destroy(bl_commands *c);  /* not while it runs; a zeroed one is accepted */
 
-/* Queues a recorded command buffer behind everything before. */
+/* Queues a recorded command buffer behind everything before. When this or a wait fails, nothing runs any more. */
 bl_result bl_stream_submit(bl_stream *s, const bl_commands *c);
 /* Blocks until everything submitted has finished. */
 bl_result bl_stream_wait(bl_stream *s);
