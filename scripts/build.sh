@@ -12,4 +12,4 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 echo "Building in $dir" >&2
 { cmake -S . -B "$dir" "$@" && cmake --build "$dir" -j "$jobs"; } >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-grep -A 4 'warning:' "$log" >&2 || true
+grep -A 4 'warning:' "$log" | grep -v '^\[[0-9]' >&2 || true # without ninja's own lines
