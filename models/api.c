@@ -74,6 +74,8 @@ void bl_context_kernels(const bl_context *c, void (*each)(void *user, const char
 bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out)
 {
     bl_result result = BL_OK;
+    if (out)
+        *out = NULL;
     if (!out || !context || !dir)
         return bl_fail(BL_ERROR_USAGE, "bl_model_open: no context, folder or place for the model");
     bl_model *m = *out = bl_alloc(1, sizeof(*m));

@@ -49,6 +49,7 @@ static bl_result bind_text(bl_checkpoint *c)
     const bl_net net = { g, c->text_weights };
     bl_clip_text_build(&net, &c->text, bl_graph_input(g, "x", (bl_shape){ 1, c->text.positions, 1, c->text.channels }, g->type));
     BL_TRY(bl_graph_check(g));
+    BL_TRY(bl_clip_text_check(c->text_weights, &c->text)); /* not in the graph: they are looked up on the host */
 fail:
     bl_graph_destroy(&g);
     return result;

@@ -24,6 +24,9 @@ bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value
     return bl_graph_name(g, bl_net_layer_norm(net, h, c->eps, "text_model.final_layer_norm"), "last_hidden_state");
 }
 
+static const char *const TOKENS = "text_model.embeddings.token_embedding.weight";
+static const char *const POSITIONS = "text_model.embeddings.position_embedding.weight";
+
 static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows, uint64_t cols, const bl_file_tensor **out)
 {
     const bl_safetensors *file = bl_weights_file(w);
@@ -33,7 +36,17 @@ static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows
     if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols)
         return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is not [%llu,%llu]", bl_safetensors_path(file), name, (unsigned long long)rows,
                        (unsigned long long)cols);
+    if (t->dtype != BL_FILE_F32 && t->dtype != BL_FILE_F16 && t->dtype != BL_FILE_BF16)
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", bl_safetensors_path(file), name,
+                       bl_file_dtype_name(t->dtype));
     return BL_OK;
+}
+
+bl_result bl_clip_text_check(const bl_weights *w, const bl_text_config *c)
+{
+    const bl_file_tensor *table;
+    const bl_result r = find_table(w, TOKENS, c->vocabulary, c->channels, &table);
+    return r == BL_OK ? find_table(w, POSITIONS, c->positions, c->channels, &table) : r;
 }
 
 bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const int32_t *ids, uint32_t count, float *out)
@@ -42,8 +55,8 @@ bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const
     const bl_file_tensor *tokens, *positions;
     float *position = NULL;
     const size_t n = c->channels;
-    BL_TRY(find_table(w, "text_model.embeddings.token_embedding.weight", c->vocabulary, n, &tokens));
-    BL_TRY(find_table(w, "text_model.embeddings.position_embedding.weight", c->positions, n, &positions));
+    BL_TRY(find_table(w, TOKENS, c->vocabulary, n, &tokens));
+    BL_TRY(find_table(w, POSITIONS, c->positions, n, &positions));
     position = bl_alloc(n, sizeof(*position));
     if (!position)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an embedding"));

@@ -102,8 +102,9 @@ static bl_result encode_prompts(job *j)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for tokens");
     for (uint32_t i = 0; i < 2; i++) {
         const bl_result encoded = bl_tokenizer_encode_padded(j->c->tokenizer, texts[i], n, ids + i * n, NULL);
-        if (encoded != BL_OK)
-            BL_TRY(bl_fail_in(encoded, i ? "prompt" : "negative prompt"));
+        if (encoded == BL_ERROR_INPUT && !i)
+            bl_fail(encoded, "negative %s", bl_last_error()); /* the tokenizer speaks of a "prompt" */
+        BL_TRY(encoded);
     }
     bl_context_progress(j->c->context, "text", 0, 1);
     BL_TRY(bl_encode_text(j->c, ids + (j->branches == 1 ? n : 0), j->branches, j->embedding));
