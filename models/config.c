@@ -6,6 +6,12 @@
 
 static const size_t MAX_CONFIG = 1 << 20;
 
+static bl_result read_object(const char *path, json_t **out)
+{
+    const bl_result r = bl_json_read(path, MAX_CONFIG, BL_ERROR_MODEL, out);
+    return r == BL_OK && !json_is_object(*out) ? bl_fail(BL_ERROR_MODEL, "%s: not a JSON object", path) : r;
+}
+
 /* Refuses a member that is there, not null and not `harmless` (a JSON text). */
 static bl_result refuse(const json_t *o, const char *path, const char *key, const char *harmless)
 {
@@ -72,7 +78,7 @@ bl_result bl_unet_config_read(const char *path, bl_unet_config *c)
     double eps;
     const char *text;
     *c = (bl_unet_config){ 0 };
-    BL_TRY(bl_json_read(path, MAX_CONFIG, BL_ERROR_MODEL, &o));
+    BL_TRY(read_object(path, &o));
     static const struct { const char *key, *harmless; } refused[] = {
         { "class_embed_type", NULL }, { "addition_embed_type", NULL }, { "encoder_hid_dim", NULL }, { "encoder_hid_dim_type", NULL },
         { "time_cond_proj_dim", NULL }, { "timestep_post_act", NULL }, { "time_embedding_act_fn", NULL }, { "num_class_embeds", NULL },
@@ -126,7 +132,7 @@ bl_result bl_vae_config_read(const char *path, bl_vae_config *c)
     double scaling;
     const char *text;
     *c = (bl_vae_config){ 0 };
-    BL_TRY(bl_json_read(path, MAX_CONFIG, BL_ERROR_MODEL, &o));
+    BL_TRY(read_object(path, &o));
     BL_TRY(bl_json_text(o, path, "_class_name", "AutoencoderKL", &text));
     if (strcmp(text, "AutoencoderKL"))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not an autoencoder of Stable Diffusion", path, text));
@@ -156,7 +162,7 @@ bl_result bl_text_config_read(const char *path, bl_text_config *c)
     double eps;
     const char *text;
     *c = (bl_text_config){ 0 };
-    BL_TRY(bl_json_read(path, MAX_CONFIG, BL_ERROR_MODEL, &o));
+    BL_TRY(read_object(path, &o));
     BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &text));
     if (strcmp(text, "clip_text_model"))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, text));

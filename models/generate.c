@@ -62,7 +62,8 @@ static bl_result fill_in(job *j)
     j->guidance = o->guidance != 0 ? o->guidance : 7.5f;
     BL_TRY(check_side("the width", j->width, multiple));
     BL_TRY(check_side("the height", j->height, multiple));
-    BL_TRY(check_range("the strength", j->strength, 1e-3f, 1));
+    if (o->photo)
+        BL_TRY(check_range("the strength", j->strength, 0, 1));
     BL_TRY(check_range("the guidance", j->guidance, 1, 100));
     if (j->steps > MAX_STEPS)
         BL_TRY(bl_fail(BL_ERROR_USAGE, "%u steps; at most %d", j->steps, MAX_STEPS));

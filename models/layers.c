@@ -69,14 +69,16 @@ bl_value bl_net_group_norm(const bl_net *net, bl_value x, uint32_t groups, float
 {
     FORMAT(n, fmt);
     const uint32_t c = bl_graph_shape(net->g, x).c;
-    return bl_graph_group_norm(net->g, x, vector(net, c, n.text, "weight"), vector(net, c, n.text, "bias"), groups, eps);
+    const bl_value w = vector(net, c, n.text, "weight"), b = vector(net, c, n.text, "bias");
+    return bl_graph_group_norm(net->g, x, w, b, groups, eps);
 }
 
 bl_value bl_net_layer_norm(const bl_net *net, bl_value x, float eps, const char *fmt, ...)
 {
     FORMAT(n, fmt);
     const uint32_t c = bl_graph_shape(net->g, x).c;
-    return bl_graph_layer_norm(net->g, x, vector(net, c, n.text, "weight"), vector(net, c, n.text, "bias"), eps);
+    const bl_value w = vector(net, c, n.text, "weight"), b = vector(net, c, n.text, "bias");
+    return bl_graph_layer_norm(net->g, x, w, b, eps);
 }
 
 bl_value bl_net_resnet(const bl_net *net, bl_value x, bl_value emb, uint32_t out, uint32_t groups, float eps, const char *prefix)

@@ -225,7 +225,6 @@ static bl_result load_entry(const bl_weights *w, bl_stream *s, bl_arena *arena, 
     const uint64_t row_bytes = (uint64_t)e->weight.cols * bl_dtype_size(w->type);
     BL_TRY(bl_arena_slice(arena, bytes_of(&e->weight), &e->weight.slice));
     BL_TRY(bl_stream_fill(s, &e->weight.slice, 0, bytes_of(&e->weight), row_bytes, fill_rows, &f));
-    e->loaded = true;
 fail:
     bl_free(f.row);
     return result;
@@ -234,6 +233,7 @@ fail:
 bl_result bl_weights_load(bl_weights *w, bl_stream *s)
 {
     bl_result result = BL_OK;
+    bl_arena *arena = NULL;
     uint64_t missing = 0;
     for (size_t i = 0; i < w->count; i++)
         if (!w->entries[i]->loaded)
@@ -242,11 +242,15 @@ bl_result bl_weights_load(bl_weights *w, bl_stream *s)
         return BL_OK;
     if (w->arena_count == BL_COUNT(w->arenas))
         return bl_fail(BL_ERROR_MEMORY, "%s: weights were loaded in too many pieces", bl_safetensors_path(w->file));
-    BL_TRY(bl_arena_create(bl_stream_device(s), missing, "weights", &w->arenas[w->arena_count]));
-    bl_arena *arena = w->arenas[w->arena_count++];
+    BL_TRY(bl_arena_create(bl_stream_device(s), missing, "weights", &arena));
     for (size_t i = 0; i < w->count; i++)
         if (!w->entries[i]->loaded)
             BL_TRY(load_entry(w, s, arena, w->entries[i]));
-fail:
+    for (size_t i = 0; i < w->count; i++)
+        w->entries[i]->loaded = true;
+    w->arenas[w->arena_count++] = arena;
+    return BL_OK;
+fail: /* all or nothing, so that a later try starts afresh */
+    bl_arena_destroy(&arena);
     return result;
 }
