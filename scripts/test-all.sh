@@ -36,7 +36,13 @@ asan() {
         build_and_test build-asan -DBLEMISH_SANITIZE=ON
 }
 bin=build-gcc
-verify() { for model in tiny15 tiny21; do sh tests/verify.sh "$bin/blemish" "$model" "$@" || return 1; done; }
+verify() {
+    for model in tiny15 tiny21; do
+        for what in stages runs; do
+            sh tests/verify.sh "$bin/blemish" "$model" "$what" "$@" || return 1
+        done
+    done
+}
 # One small picture; the same bytes are promised from every width of the machine's vectors and from every set of capabilities.
 picture() { # name, then environment and options
     name=$1
@@ -64,7 +70,7 @@ row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh
     ctest --test-dir $bin --output-on-failure
 if [ -n "$swiftshader" ]; then
     row swiftshader-kernels env VK_DRIVER_FILES="$swiftshader" $bin/check
-    [ -z "${BLEMISH_REFERENCE:-}" ] || row swiftshader-verify env VK_DRIVER_FILES="$swiftshader" sh tests/verify.sh $bin/blemish tiny15
+    [ -z "${BLEMISH_REFERENCE:-}" ] || row swiftshader-verify env VK_DRIVER_FILES="$swiftshader" sh tests/verify.sh $bin/blemish tiny15 stages
 else
     absent swiftshader "chromium-common is not installed"
 fi

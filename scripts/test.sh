@@ -12,4 +12,8 @@ if [ -n "${BLEMISH_REFERENCE:-}" ]; then
 else
     echo "No reference models and golden tensors here (BLEMISH_REFERENCE): tests that need them are skipped" >&2
 fi
+if build/blemish devices | grep -q 'llvmpipe Mesa 2[0-3]\.' && [ "$(build/blemish devices | wc -l)" -eq 2 ]; then
+    echo "The only device is Mesa's software driver of before version 24, five times slower: tests labelled long are left out" >&2
+    set -- -LE long "$@"
+fi
 exec ctest --test-dir build --output-on-failure "$@"
