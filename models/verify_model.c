@@ -467,9 +467,13 @@ static bl_result verify_run(bl_verifier *v, const char *name, const bl_sample_in
     t.steps = bl_alloc((size_t)t.room * t.values, sizeof(*t.steps));
     NEED(last && t.steps);
     BL_TRY(bl_sample(v->checkpoint, in, last, keep_step, &t));
-    const char *note = v->context->type == BL_F16 ? "f16: a loose bound, for the report" : NULL;
+    /* PyTorch encodes a PIL picture in channels-last order, where its group norm (1.13) keeps one fp32 sum per channel and thread and
+     * E[x^2] - E[x]^2: the reference itself is 5e-4 from double precision there. */
+    const bool from_picture = !strcmp(name, "i2i");
+    const char *note = v->context->type == BL_F16 ? "f16: a loose bound, for the report"
+        : from_picture ? "the reference's own encoder is this far from double precision" : NULL;
     snprintf(golden, sizeof(golden), "%s.latents", name);
-    bl_expect(v, golden, t.steps, (size_t)t.room * t.values, bl_allowed(v, 1e-4, 0.1), note);
+    bl_expect(v, golden, t.steps, (size_t)t.room * t.values, bl_allowed(v, from_picture ? 1e-3 : 1e-4, 0.1), note);
     BL_TRY(bl_decode_image(v->checkpoint, last, in->h, in->w, &picture));
     snprintf(golden, sizeof(golden), "%s.image", name);
     bl_expect_picture(v, golden, &picture, bl_allowed(v, 0.1, 4));

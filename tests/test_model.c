@@ -406,7 +406,7 @@ static void options_refused(void **state)
         { { .prompt = PROMPT, .photo = &grey_photo }, BL_ERROR_USAGE, "the photo has 1 channels, 3 are needed" },
         { { .prompt = PROMPT, .photo = &photo, .mask = &photo }, BL_ERROR_USAGE, "the mask has 3 channels, 1 is needed" },
         { { .prompt = PROMPT, .photo = &no_pixels }, BL_ERROR_USAGE, "" },
-        { { .prompt = PROMPT, .photo = &photo, .strength = 0.0001f }, BL_ERROR_USAGE, "the strength is 0.0001; it ranges from 0.001 to 1" },
+        { { .prompt = PROMPT, .photo = &photo, .strength = 0.0001f }, BL_ERROR_USAGE, "strength 0.0001 of 2 steps leaves none" },
         { { .prompt = PROMPT, .photo = &photo, .strength = 2 }, BL_ERROR_USAGE, "the strength is 2" },
         { { .prompt = PROMPT, .photo = &photo, .strength = -0.5f }, BL_ERROR_USAGE, "the strength is -0.5" },
         { { .prompt = PROMPT, .photo = &photo, .strength = NAN }, BL_ERROR_USAGE, "the strength is" },
