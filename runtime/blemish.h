@@ -145,7 +145,7 @@ typedef struct bl_generate_options {
     const char *negative_prompt; /* NULL: "" */
     const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
     const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
-    uint32_t width, height;      /* pixels, multiples of the VAE's factor (8), 64-2048; 0: the model's own size */
+    uint32_t width, height;      /* pixels, 64-2048, divisible through all levels (by 64 for Stable Diffusion); 0: the model's own size */
     uint32_t steps;              /* 1-1000; 0: 50 */
     float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
     float guidance;              /* classifier-free guidance scale, 1-100; 1 turns it off; 0: 7.5 */
