@@ -70,7 +70,8 @@ row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh
     ctest --test-dir $bin --output-on-failure
 if [ -n "$swiftshader" ]; then
     row swiftshader-kernels env VK_DRIVER_FILES="$swiftshader" $bin/check
-    [ -z "${BLEMISH_REFERENCE:-}" ] || row swiftshader-verify env VK_DRIVER_FILES="$swiftshader" \
+    [ -z "${BLEMISH_REFERENCE:-}" ] ||
+        row swiftshader-verify env VK_DRIVER_FILES="$swiftshader" \
         sh tests/verify.sh $bin/blemish tiny15 stages
 else
     absent swiftshader "chromium-common is not installed"
