@@ -45,11 +45,11 @@ verify() {
 }
 # One small picture; the same bytes are promised from every width of the machine's vectors and from every set of capabilities.
 picture() { # name, then environment and options
-    name=$1
+    picture=$logs/$1.png
     shift
     env "$@" "$bin/blemish" generate --progress none --no-cache --model "$BLEMISH_REFERENCE/models/tiny15" \
         --photo "$BLEMISH_REFERENCE/photos/hazelnut.png" --prompt "a photo of a hazelnut that is damaged" \
-        --steps 6 --seed 42 --width 128 --height 128 --precision f32 --force --out "$logs/$name.png"
+        --steps 6 --seed 42 --width 128 --height 128 --precision f32 --force --out "$picture"
 }
 same() { picture "$@" && "$bin/same_pixels" "$logs/first.png" "$logs/$1.png" && echo "same pixels"; }
 
