@@ -77,8 +77,8 @@ static void cage_free(void *p)
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Weverything"
 #elif defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wunused-function" /* said at the end of the file, so not within push and pop */
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wunused-but-set-variable"
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
