@@ -36,6 +36,17 @@ float *bl_golden(bl_verifier *v, const char *name, const bl_file_tensor **info)
     return NULL;
 }
 
+float *bl_golden_sized(bl_verifier *v, const char *name, size_t count)
+{
+    const bl_file_tensor *t = bl_safetensors_find(v->file, name);
+    if (t && t->count != count) {
+        bl_fail(BL_ERROR_INPUT, "%s: tensor \"%s\" has %llu values, %zu are needed", bl_safetensors_path(v->file), name,
+                (unsigned long long)t->count, count);
+        return NULL;
+    }
+    return bl_golden(v, name, NULL);
+}
+
 json_t *bl_golden_metadata(const bl_verifier *v, const char *key)
 {
     const char *text = bl_safetensors_metadata(v->file, key);

@@ -17,6 +17,8 @@ typedef struct bl_verifier {
 
 /* A tensor as floats, marked as seen; freed by bl_free. NULL if it is not there or cannot be read (the reason is recorded). */
 float *bl_golden(bl_verifier *v, const char *name, const bl_file_tensor **info);
+/* The same, NULL too if it has not exactly `count` values: what is indexed by another tensor's shape. */
+float *bl_golden_sized(bl_verifier *v, const char *name, size_t count);
 /* A metadata entry parsed as JSON, or as a plain text; NULL if absent. The caller decrefs. */
 json_t *bl_golden_metadata(const bl_verifier *v, const char *key);
 bool bl_golden_has(const bl_verifier *v, const char *name);

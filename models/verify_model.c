@@ -42,7 +42,7 @@ fail:
 /* --- text ----------------------------------------------------------------------------------------------------------- */
 
 /* The tokenizer against the ids of the prompts in the metadata, cut at the encoder's length as the reference does. */
-static bl_result verify_tokens(bl_verifier *v, const float *ids, uint32_t n)
+static bl_result verify_tokens(bl_verifier *v, uint32_t n)
 {
     bl_result result = BL_OK;
     const uint32_t length = v->checkpoint->text.positions;
@@ -51,7 +51,6 @@ static bl_result verify_tokens(bl_verifier *v, const float *ids, uint32_t n)
     int32_t *made = NULL;
     float *got = bl_alloc((size_t)n * length, sizeof(*got));
     NEED(got);
-    (void)ids;
     v->stage = "tokens";
     if (!json_is_array(prompts) || json_array_size(prompts) != n)
         goto fail;
@@ -89,7 +88,7 @@ bl_result bl_verify_text(bl_verifier *v)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "ids is not [prompts, %u]", c->positions));
     const uint32_t n = (uint32_t)t->dims[0];
     const size_t row = (size_t)c->positions * c->channels;
-    BL_TRY(verify_tokens(v, ids, n));
+    BL_TRY(verify_tokens(v, n));
     v->stage = "text";
     whole = bl_alloc((size_t)t->count, sizeof(*whole));
     x = bl_alloc(n * row, sizeof(*x));
@@ -140,8 +139,8 @@ static bl_result run_unet(bl_verifier *v, const float *latents, const bl_file_te
     const size_t row = (size_t)emb_shape->dims[1] * (size_t)emb_shape->dims[2];
     float *x = bl_alloc((size_t)shape->count, sizeof(*x));
     NEED(x);
-    if (n > emb_shape->dims[0])
-        BL_TRY(bl_fail(BL_ERROR_INPUT, "%u latents for %llu embeddings", n, (unsigned long long)emb_shape->dims[0]));
+    if (n > emb_shape->dims[0] || c != v->checkpoint->unet.in_channels)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "%u latents of %u channels for %llu embeddings", n, c, (unsigned long long)emb_shape->dims[0]));
     bl_to_channels_last(latents, n, c, h, w, c, x);
     BL_TRY(bl_stage_unet(v->checkpoint, n, h, w, keep_named, s));
     BL_TRY(bl_exec_write(s->exec, s->x, x, (size_t)shape->count));
@@ -285,7 +284,6 @@ static bl_result read_moments(bl_verifier *v, const bl_stage *s, float *mean, fl
     const bl_shape m = bl_graph_shape(s->graph, s->out);
     const size_t half = (size_t)m.h * m.w * m.c / 2;
     float *raw = bl_alloc(2 * half, sizeof(*raw)), *nchw = bl_alloc(2 * half, sizeof(*nchw));
-    (void)v;
     NEED(raw && nchw);
     BL_TRY(bl_exec_read(s->exec, s->out, raw, 2 * half));
     bl_to_channels_first(raw, 1, m.c, m.h, m.w, m.c, nchw);
@@ -333,7 +331,7 @@ static bl_result verify_vae_modules(bl_verifier *v)
     bl_expect(v, "small.mean", mean, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     bl_stage_destroy(&s);
     /* the golden's own mean, so that an error of the encoder does not count twice */
-    float *golden = bl_golden(v, "small.mean", NULL);
+    float *golden = bl_golden_sized(v, "small.mean", half);
     BL_TRY(missing(golden));
     const bl_result ran = run_decoder(v, golden, m.h, m.w, v->checkpoint->vae.scaling, true, &s);
     bl_free(golden);
@@ -394,11 +392,11 @@ bl_result bl_verify_vae(bl_verifier *v)
     bl_expect(v, "mean", mean, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     bl_expect(v, "logvar", log_variance, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     if (bl_golden_has(v, "noise")) {
-        BL_TRY(missing(noise = bl_golden(v, "noise", NULL)));
+        BL_TRY(missing(noise = bl_golden_sized(v, "noise", half)));
         bl_sample_posterior(v->checkpoint->vae.scaling, mean, log_variance, noise, half, latents);
         bl_expect(v, "latents_scaled", latents, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     }
-    float *golden = bl_golden(v, "latents_scaled", NULL);
+    float *golden = bl_golden_sized(v, "latents_scaled", half);
     BL_TRY(missing(golden));
     const bl_result ran = run_decoder(v, golden, h / f, w / f, 1, false, &s);
     bl_free(golden);
@@ -490,12 +488,16 @@ static bl_result start_from_picture(bl_verifier *v, const bl_schedule *schedule,
     const bl_file_tensor *shape;
     bl_image image = { 0 };
     float *pixels = bl_golden(v, "i2i.input_u8", &shape);
-    float *noise = bl_golden(v, "i2i.noise", NULL), *noise_vae = bl_golden(v, "i2i.noise_vae", NULL);
+    float *noise = bl_golden_sized(v, "i2i.noise", values), *noise_vae = bl_golden_sized(v, "i2i.noise_vae", values);
     float *mean = bl_alloc(values, sizeof(*mean)), *log_variance = bl_alloc(values, sizeof(*mean));
     BL_TRY(missing(pixels));
     BL_TRY(missing(noise));
     BL_TRY(missing(noise_vae));
     NEED(mean && log_variance);
+    const uint32_t f = bl_vae_factor(&v->checkpoint->vae);
+    if (!rank_is(shape, 3) || shape->dims[2] != 3 ||
+        shape->dims[0] / f * (shape->dims[1] / f) * v->checkpoint->vae.latent_channels != values)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "i2i.input_u8 is not a picture of the size of the latents"));
     BL_TRY(bl_image_create((uint32_t)shape->dims[1], (uint32_t)shape->dims[0], 3, &image));
     for (size_t i = 0; i < shape->count; i++)
         image.pixels[i] = (uint8_t)pixels[i];
@@ -521,8 +523,8 @@ bl_result bl_verify_plain(bl_verifier *v)
         goto fail;
     v->stage = "plain";
     BL_TRY(missing(x0 = bl_golden(v, "x0", &shape)));
-    if (!rank_is(shape, 4) || shape->dims[0] != 1)
-        BL_TRY(bl_fail(BL_ERROR_INPUT, "x0 is not [1,c,h,w]"));
+    if (!rank_is(shape, 4) || shape->dims[0] != 1 || shape->dims[1] != v->checkpoint->unet.in_channels)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "x0 is not [1,%u,h,w]", v->checkpoint->unet.in_channels));
     const size_t values = (size_t)shape->count;
     start = bl_alloc(values, sizeof(*start));
     NEED(start);

@@ -145,7 +145,7 @@ static bl_value build(trial *t)
 static void reorder(const trial *t, const bl_file_tensor *golden, bl_shape s, const float *raw, float *out)
 {
     const size_t count = (size_t)s.n * s.h * s.w * s.c;
-    if (!strncmp(t->op, "attn_", 5)) {
+    if (!strncmp(t->op, "attn_", 5) && golden->rank == 3 && golden->dims[0] && golden->dims[0] <= s.c) {
         const size_t heads = (size_t)golden->dims[0], d = s.c / heads;
         for (size_t i = 0; i < s.h; i++)
             for (size_t h = 0; h < heads; h++)
@@ -399,7 +399,7 @@ bl_result bl_verify_schedulers(bl_verifier *v)
     x0 = bl_golden(v, "x0", &shape);
     noise = bl_golden(v, "noise", &noise_shape);
     BL_TRY(x0 && noise ? BL_OK : BL_ERROR_INPUT);
-    if (shape->rank != 4 || shape->count != noise_shape->count)
+    if (shape->rank != 4 || shape->dims[0] != 1 || shape->count != noise_shape->count || shape->count > 1u << 24)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "x0 and noise are not [1,c,h,w]"));
     BL_TRY(verify_noising(v, x0, noise, (size_t)shape->count));
     BL_TRY(verify_embeddings(v, 32));
