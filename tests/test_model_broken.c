@@ -249,11 +249,59 @@ static void any_allocation_may_fail(void **state)
     bl_generate_result_free(&r);
 }
 
+/* Tensors of a golden file that stages index by each other's shapes: sizes that do not follow are refused before anything is read. */
+static void golden_files_are_checked(void **state)
+{
+    (void)state;
+#define T(n, type, ...) { .name = n, .dtype = type, .rank = sizeof((uint64_t[]){ __VA_ARGS__ }) / 8, .dims = { __VA_ARGS__ } }
+    static const struct { const char *what; bl_result expected; st_tensor t[5]; st_metadata m[2]; } cases[] = {
+        { "nothing could be compared", BL_ERROR_MISMATCH, { T("stranger", "F32", 3) }, { { 0 } } },
+        { "tensor \"noise\" has 7 values", BL_ERROR_INPUT, { T("image_u8", "U8", 64, 64, 3), T("mean", "F32", 1),
+          T("latents_scaled", "F32", 1), T("noise", "F32", 7) }, { { 0 } } },
+        { "tensor \"latents_scaled\" has 1 values", BL_ERROR_INPUT, { T("image_u8", "U8", 64, 64, 3), T("mean", "F32", 1),
+          T("latents_scaled", "F32", 1) }, { { 0 } } },
+        { "image_u8 is not [h,w,3]", BL_ERROR_INPUT, { T("image_u8", "U8", 64, 64, 4), T("mean", "F32", 1), T("latents_scaled", "F32", 1) },
+          { { 0 } } },
+        { "latents is not [n,c,h,w]", BL_ERROR_INPUT, { T("emb", "F32", 1, 77, 16), T("latents", "F32", 16), T("eps.t1", "F32", 16) },
+          { { 0 } } },
+        { "2 latents of 4 channels for 1 embeddings", BL_ERROR_INPUT, { T("emb", "F32", 1, 77, 16), T("latents", "F32", 2, 4, 8, 8),
+          T("eps.t1", "F32", 2, 4, 8, 8) }, { { 0 } } },
+        { "x0 and noise are not [1,c,h,w]", BL_ERROR_INPUT, { T("alphas_cumprod", "F64", 1000), T("x0", "F32", 2, 4, 8, 8),
+          T("noise", "F32", 2, 4, 8, 8) }, { { 0 } } },
+        { "x0 is not [1,4,h,w]", BL_ERROR_INPUT, { T("x0", "F32", 1, 3, 8, 8) }, { { "guidance_scale", "7.5" }, { "prompt", "x" } } },
+        { "differ", BL_ERROR_MISMATCH, { T("silu.x", "F32", 3, 4), T("silu.y", "F32", 5, 4) }, { { 0 } } },
+        { "attention: ", BL_ERROR_USAGE, { T("attn_a.q", "F32", 2, 4, 4), T("attn_a.k", "F32", 2, 4, 4), T("attn_a.v", "F32", 3, 4, 4),
+          T("attn_a.y", "F32", 0, 4, 4) }, { { 0 } } },
+    };
+#undef T
+    char path[96];
+    snprintf(path, sizeof(path), "%s/golden.safetensors", root);
+    const char *files[] = { path };
+    for (size_t i = 0; i < BL_COUNT(cases); i++) {
+        bl_verify_options o = BL_VERIFY_OPTIONS_INIT;
+        bl_verify_summary summary;
+        size_t tensors = 0, entries = 0;
+        while (tensors < BL_COUNT(cases[i].t) && cases[i].t[tensors].name)
+            tensors++;
+        while (entries < BL_COUNT(cases[i].m) && cases[i].m[entries].key)
+            entries++;
+        assert_int_equal(st_write(path, cases[i].t, tensors, cases[i].m, entries), 0);
+        o.model_dir = good;
+        o.files = files;
+        o.file_count = 1;
+        const bl_result r = bl_verify(context, &o, &summary);
+        if (r != cases[i].expected || !strstr(bl_last_error(), cases[i].what))
+            fail_msg("row %zu: %s, \"%s\" lacks \"%s\"", i, bl_result_name(r), bl_last_error(), cases[i].what);
+    }
+    remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_checkpoints_are_refused), cmocka_unit_test(no_folder_is_no_checkpoint),
         cmocka_unit_test(models_that_cannot_generate), cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(golden_files_are_checked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
