@@ -1,6 +1,7 @@
 /* The exported functions that are only a thin skin. Layer 5. */
 #include "context.h"
 #include "model.h"
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,6 +89,10 @@ bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out)
     while (start && dir[start - 1] != '/')
         start--;
     snprintf(m->name, sizeof(m->name), "%.*s", (int)BL_MIN(end - start, sizeof(m->name) - 1), dir + start);
+    json_t *readable = json_string(m->name);
+    for (char *s = m->name; *s && !readable; s++) /* a folder's name may be any bytes */
+        *s = (unsigned char)*s < 0x80 ? *s : '?';
+    json_decref(readable);
     BL_TRY(bl_checkpoint_open(context, dir, &m->checkpoint));
     return BL_OK;
 fail:

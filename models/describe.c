@@ -31,15 +31,15 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
 {
     bl_result result = BL_OK;
     const bl_generate_options *o = d->options;
-    const bl_context *c = d->checkpoint->context;
+    const bl_context *c = d->model->checkpoint->context;
     const char *negative = o->negative_prompt ? o->negative_prompt : "", *scheduler = bl_scheduler_name(d->scheduler->kind);
     const char *prediction = d->scheduler->prediction == BL_PREDICT_V ? "v" : "epsilon", *precision = bl_dtype_name(c->type);
     char seed[24], line[512];
     *json = *text = NULL;
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
-    json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish", "version",
-        bl_version(), "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width, "height", (int)d->height,
-        "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
+    json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish",
+        "version", bl_version(), "model", d->model->name, "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width,
+        "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
         "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision",
         precision, "device", c->device->info.name, "caps", c->caps);
     if (object && o->photo) {
@@ -49,14 +49,14 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
     snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
              shortest(d->guidance), seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
-    const size_t size = strlen(o->prompt) + strlen(negative) + strlen(line) + 128;
+    const size_t size = strlen(o->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
     *text = bl_alloc(size, 1);
     if (!*text)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for parameters"));
     int n = snprintf(*text, size, "%s\n%s%s%s%s", o->prompt, *negative ? "Negative prompt: " : "", negative, *negative ? "\n" : "", line);
     if (o->photo)
         n += snprintf(*text + n, size - (size_t)n, "%g", shortest(d->strength));
-    snprintf(*text + n, size - (size_t)n, ", Version: blemish %s", bl_version());
+    snprintf(*text + n, size - (size_t)n, ", Model: %s, Version: blemish %s", d->model->name, bl_version());
 fail:
     json_decref(object);
     if (result != BL_OK) {

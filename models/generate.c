@@ -216,7 +216,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     BL_TRY(check_picture(&out->image));
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
-    BL_TRY(bl_describe(&(bl_description){ .options = options, .checkpoint = j.c, .scheduler = &j.scheduler, .width = j.width,
+    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .width = j.width,
         .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters, &out->parameters_text));
     out->seconds = now() - begun;
 fail:

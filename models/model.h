@@ -5,13 +5,13 @@
 
 struct bl_model {
     bl_checkpoint *checkpoint;
-    char name[128];  /* last part of its path: no absolute paths in files */
+    char name[256];  /* last part of its path, UTF-8: pictures hold no absolute paths */
 };
 
 /* Options with every default filled in. */
 typedef struct bl_description {
     const bl_generate_options *options;
-    const bl_checkpoint *checkpoint;
+    const bl_model *model;
     const bl_scheduler_config *scheduler;
     uint32_t width, height, steps;
     float strength, guidance;

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-bool bl_all_finite(const float *x, size_t count)
+/* By bits, because compilers may assume that there are no others. */
+static bool all_finite(const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
@@ -52,7 +53,7 @@ bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
         if (each || i + 1 == steps) {
             BL_TRY(bl_exec_read(s.exec, s.x, scratch, values));
             bl_to_channels_first(scratch, 1, channels, in->h, in->w, channels, latents);
-            if (!bl_all_finite(latents, values))
+            if (!all_finite(latents, values))
                 BL_TRY(bl_fail(BL_ERROR_MODEL, "the latents are not finite after step %u of %u%s", i + 1, steps,
                                c->context->type == BL_F16 ? ": try --precision f32" : ""));
             if (each)
@@ -89,7 +90,7 @@ bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, 
     BL_TRY(bl_exec_write(s.exec, s.x, x, 4 * pixels));
     BL_TRY(bl_exec_run(s.exec));
     BL_TRY(bl_exec_read(s.exec, s.out, moments, values));
-    if (!bl_all_finite(moments, values))
+    if (!all_finite(moments, values))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "the autoencoder made values that are not finite"));
     float *first = moments + values;
     bl_to_channels_first(moments, 1, 2 * latent, h, w, 2 * latent, first);
@@ -136,7 +137,7 @@ bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, ui
     BL_TRY(bl_exec_write(s.exec, s.x, x, values));
     BL_TRY(bl_exec_run(s.exec));
     BL_TRY(bl_exec_read(s.exec, s.out, out, 4 * pixels));
-    if (!bl_all_finite(out, 4 * pixels))
+    if (!all_finite(out, 4 * pixels))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "the picture has values that are not finite"));
     BL_TRY(bl_image_create(w * f, h * f, 3, image));
     bl_pixels(out, pixels, image->pixels);

@@ -27,6 +27,4 @@ void bl_sample_posterior(float scaling, const float *mean, const float *log_vari
 bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, bl_image *image);
 /* `pixels` decoded values [.., 4] to RGB bytes: halved, around 0.5, clamped, rounded to nearest even. */
 void bl_pixels(const float *decoded, size_t pixels, uint8_t *rgb);
-/* True if every value is finite, tested by bits. */
-bool bl_all_finite(const float *x, size_t count);
 #endif

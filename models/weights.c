@@ -155,14 +155,6 @@ const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint3
 
 static uint64_t bytes_of(const bl_weight *w) { return (uint64_t)w->rows * w->cols * bl_dtype_size(w->type); }
 
-uint64_t bl_weights_bytes(const bl_weights *w)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < w->count; i++)
-        sum += (bytes_of(&w->entries[i]->weight) + BL_SLICE_ALIGNMENT - 1) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT;
-    return sum;
-}
-
 /* One piece of an entry being converted. */
 typedef struct fill {
     const bl_weights *w;

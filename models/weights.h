@@ -25,8 +25,6 @@ const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint3
 
 /* Loads what has been asked for and is not there yet. BL_ERROR_MODEL: a value that the storage type cannot hold. */
 bl_result bl_weights_load(bl_weights *w, bl_stream *s);
-/* Bytes of device memory that everything asked for takes. */
-uint64_t bl_weights_bytes(const bl_weights *w);
 
 /* Multiples of 4: what channels are stored as. */
 static inline uint32_t bl_pad4(uint32_t n) { return (n + 3) & ~3u; }

@@ -77,9 +77,11 @@ static void parameters_tell_how_it_was_made(void **state)
     assert_int_equal(json_integer_value(json_object_get(p, "width")), 96);
     assert_true(json_real_value(json_object_get(p, "strength")) == 0.7);
     assert_true(json_is_true(json_object_get(p, "mask")));
+    assert_string_equal(json_string_value(json_object_get(p, "model")), "good");
     json_decref(p);
     assert_non_null(strstr(r.parameters_text, "Steps: 3, Sampler: ddim, CFG scale: 7.5, Seed: 18446744073709551615, Size: 96x64"));
     assert_non_null(strstr(r.parameters_text, "Denoising strength: 0.7"));
+    assert_non_null(strstr(r.parameters_text, ", Model: good, "));
     bl_generate_result_free(&r);
 }
 
