@@ -45,6 +45,8 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
         bl_context_log(c, BL_LOG_WARNING, "running on the processor: %s", c->device->info.name);
     BL_TRY(bl_stream_create(c->device, &c->stream));
     BL_TRY(bl_kernels_create(c->device, options->cache_dir, &c->kernels));
+    BL_TRY(bl_kernels_guard(c->kernels, c->stream));
+    bl_stream_set_interrupt(c->stream, options->cancel, options->user);
     return BL_OK;
 fail:
     bl_context_destroy(out);

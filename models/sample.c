@@ -60,8 +60,8 @@ bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
                 BL_TRY(each(context, i, latents));
         }
     }
-    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u barriers a step",
-                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_barriers(s.exec));
+    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u dispatches a step, the longest submission %.0f ms",
+                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_record(s.exec)->count, bl_exec_longest(s.exec) * 1e-6);
 fail:
     bl_stage_destroy(&s);
     bl_free(scratch);

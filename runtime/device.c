@@ -28,6 +28,18 @@ bl_result bl_vk(VkResult r, const char *call)
     return bl_fail(memory ? BL_ERROR_MEMORY : BL_ERROR_DEVICE, "vk%.*s: %s (VkResult %d)", (int)strcspn(name, "("), name, text, (int)r);
 }
 
+void bl_device_lose(bl_device *d)
+{
+    if (!d->lost)
+        snprintf(d->lost_reason, sizeof(d->lost_reason), "%s", bl_last_error());
+    d->lost = true;
+}
+
+bl_result bl_device_check(const bl_device *d)
+{
+    return d->lost ? bl_fail(BL_ERROR_DEVICE, "the device was lost: %s", d->lost_reason) : BL_OK;
+}
+
 /* --- the instance --------------------------------------------------------------------------------------------------- */
 
 static bool has_extension(const VkExtensionProperties *list, uint32_t count, const char *name)

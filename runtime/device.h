@@ -33,6 +33,9 @@ typedef struct bl_device {
     bool software;
     bl_device_info info;
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
+    uint64_t allowed;         /* of it; 0: what the device has */
+    bool lost;                /* for good: a new device has to be opened */
+    char lost_reason[512];
 } bl_device;
 
 /* vkGetInstanceProcAddr of the system's loader, or what a test puts there. NULL when there is no loader. */
@@ -44,6 +47,11 @@ bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *cou
  * BL_ERROR_USAGE: caps names something unknown. BL_ERROR_DEVICE: no such device, or it lacks something that is needed. */
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
 void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
+
+/* Keeps the loss of the device, the first one, with bl_last_error() as its reason. */
+void bl_device_lose(bl_device *d);
+/* BL_OK, or the loss that was kept. */
+bl_result bl_device_check(const bl_device *d);
 
 /* Turns a VkResult into a bl_result, keeping the call's name as the reason. */
 bl_result bl_vk(VkResult r, const char *call);

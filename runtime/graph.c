@@ -279,7 +279,7 @@ bl_value bl_graph_conv(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t
     const uint32_t oh = (s.h + sides - kernel) / stride + 1, ow = (s.w + sides - kernel) / stride + 1;
     const bl_value y = activation(g, (bl_shape){ s.n, oh, ow, m.w });
     NODE(conv_fwd, ((struct conv_params){ .images = s.n, .h = s.h, .width = s.w, .c = s.c, .oh = oh, .ow = ow, .oc = m.w,
-        .kernel = kernel, .stride = stride, .pad = pad }), x, w, b, BL_NONE, BL_NONE, y);
+        .kernel = kernel, .stride = stride, .pad = pad, .pad_y = pad }), x, w, b, BL_NONE, BL_NONE, y);
     return y;
 }
 

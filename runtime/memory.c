@@ -57,6 +57,15 @@ fail:
     return result;
 }
 
+bl_result bl_buffer_sync(const bl_device *d, const bl_buffer *b, bool to_device)
+{
+    const VkMappedMemoryRange range = { .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, .memory = b->mem, .size = VK_WHOLE_SIZE };
+    if (b->coherent)
+        return BL_OK;
+    return to_device ? bl_vk(d->vk.FlushMappedMemoryRanges(d->dev, 1, &range), "vk.FlushMappedMemoryRanges")
+                     : bl_vk(d->vk.InvalidateMappedMemoryRanges(d->dev, 1, &range), "vk.InvalidateMappedMemoryRanges");
+}
+
 void bl_buffer_destroy(bl_device *d, bl_buffer *b)
 {
     if (b->buf)

@@ -27,6 +27,9 @@ typedef enum bl_memory_kind {
 
 /* `label` goes into error texts. BL_ERROR_MEMORY when the device has no room. */
 bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, const char *label, bl_buffer *out);
+/* Makes what the host wrote to a mapped buffer visible to the device, or (`to_device` false) the other way; nothing to do for coherent
+ * memory. */
+bl_result bl_buffer_sync(const bl_device *d, const bl_buffer *b, bool to_device);
 void bl_buffer_destroy(bl_device *d, bl_buffer *b);  /* zeroes *b; a zeroed buffer is accepted */
 
 /* Bump allocation in blocks of device memory, each no larger than the device allows and 1 GiB; freed as a whole. */

@@ -3,7 +3,8 @@
  * describes: it keeps memory and copies, checks what it is given, and dispatches nothing. Included by one source file. */
 #ifndef FAKE_VULKAN_H
 #define FAKE_VULKAN_H
-#include "device.h"
+#include "params.h"
+#include "stream.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,7 +81,10 @@ typedef struct fake_object {
     uint64_t size, used;               /* bytes of a buffer or memory, sets of a pool */
     uint8_t *data;                     /* of memory */
     struct fake_object *memory;        /* of a buffer */
+    struct fake_object *counter;       /* of a command buffer: the buffer that its sentinel counts in */
 } fake_object;
+
+static fake_object *fake_bound;        /* buffer of the last descriptor set's first binding: sets are used as soon as they are written */
 
 static fake_object fake_fixed[4];      /* instance, device, queue, descriptor set */
 static fake_object *fake_commands[FAKE_MAX_COMMANDS];
@@ -385,6 +389,11 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n
         return fake.error;
     const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, infos, fence) : VK_SUCCESS;
     fake.pending |= r == VK_SUCCESS;
+    for (uint32_t i = 0; !fake.driver && i < infos->commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
+        const fake_object *c = FAKE_OF(infos->pCommandBuffers[i])->counter;
+        if (c)
+            *(float *)(void *)c->memory->data += 1;
+    }
     return r;
 }
 
@@ -505,6 +514,7 @@ FAKE_VOID(fake_device, UpdateDescriptorSets, (VkDevice dev, uint32_t n, const Vk
           const VkCopyDescriptorSet *c), (dev, n, w, copies, c))
 {
     (void)dev, (void)copies, (void)c;
+    fake_bound = FAKE_OF(w[0].pBufferInfo->buffer);
     for (uint32_t i = 0; i < n; i++) {
         const VkDescriptorBufferInfo *b = w[i].pBufferInfo;
         if (!b->buffer || !b->range || b->offset % 256 || b->range > fake.gpus[0].props.limits.maxStorageBufferRange
@@ -513,11 +523,12 @@ FAKE_VOID(fake_device, UpdateDescriptorSets, (VkDevice dev, uint32_t n, const Vk
     }
 }
 
-FAKE_VOID(fake_device, CmdDispatch, (VkCommandBuffer cmd, uint32_t x, uint32_t y, uint32_t z), (cmd, x, y, z))
+FAKE_VOID(fake_device, CmdDispatchBase, (VkCommandBuffer cmd, uint32_t bx, uint32_t by, uint32_t bz, uint32_t x, uint32_t y, uint32_t z),
+          (cmd, bx, by, bz, x, y, z))
 {
+    if (!x || !y || !z || bx + x > 65535 || by + y > 65535 || bz + z > 65535)
+        fake_misuse("number of workgroups", "CmdDispatchBase");
     (void)cmd;
-    if (!x || !y || !z || x > 65535 || y > 65535 || z > 65535)
-        fake_misuse("number of workgroups", "CmdDispatch");
 }
 
 /* Done at once: the library records a copy right before it submits it. */
@@ -536,8 +547,17 @@ FAKE_VOID(fake_device, CmdCopyBuffer, (VkCommandBuffer cmd, VkBuffer from, VkBuf
 FAKE_SILENT(CmdBindPipeline, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipeline pipe), (cmd, point, pipe))
 FAKE_SILENT(CmdBindDescriptorSets, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipelineLayout layout, uint32_t first, uint32_t n,
     const VkDescriptorSet *sets, uint32_t offsets, const uint32_t *offset), (cmd, point, layout, first, n, sets, offsets, offset))
-FAKE_SILENT(CmdPushConstants, (VkCommandBuffer cmd, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t at, uint32_t n,
-    const void *data), (cmd, layout, stages, at, n, data))
+
+/* The sentinel is known by its parameters. */
+FAKE_VOID(fake_device, CmdPushConstants, (VkCommandBuffer cmd, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t at, uint32_t n,
+          const void *data), (cmd, layout, stages, at, n, data))
+{
+    (void)layout, (void)stages, (void)at;
+    const struct sentinel_params *p = data;
+    if (n == sizeof(*p) && p->x.off == 0 && p->x.stride == 1 && p->last == BL_SENTINEL_LAST)
+        FAKE_OF(cmd)->counter = fake_bound;
+}
+
 FAKE_SILENT(CmdPipelineBarrier, (VkCommandBuffer cmd, VkPipelineStageFlags from, VkPipelineStageFlags to, VkDependencyFlags flags,
     uint32_t n, const VkMemoryBarrier *m, uint32_t nb, const VkBufferMemoryBarrier *b, uint32_t ni, const VkImageMemoryBarrier *i),
     (cmd, from, to, flags, n, m, nb, b, ni, i))
@@ -560,7 +580,7 @@ static const struct { const char *name; PFN_vkVoidFunction fake; void *driver; }
     D(DestroyBuffer) D(GetBufferMemoryRequirements) D(BindBufferMemory) D(CreateCommandPool) D(AllocateCommandBuffers)
     { "vkDestroyCommandPool", (PFN_vkVoidFunction)fake_DestroyCommandPoolAndBuffers, &fake_device.DestroyCommandPool },
     D(FreeCommandBuffers) D(BeginCommandBuffer) D(EndCommandBuffer) D(CmdBindPipeline) D(CmdBindDescriptorSets) D(CmdPushConstants)
-    D(CmdDispatch) D(CmdPipelineBarrier) D(CmdCopyBuffer) D(CmdResetQueryPool) D(CmdWriteTimestamp) D(CreateQueryPool)
+    D(CmdDispatchBase) D(CmdPipelineBarrier) D(CmdCopyBuffer) D(CmdResetQueryPool) D(CmdWriteTimestamp) D(CreateQueryPool)
     D(DestroyQueryPool) D(GetQueryPoolResults) D(CreateDescriptorSetLayout) D(DestroyDescriptorSetLayout) D(CreateDescriptorPool)
     D(DestroyDescriptorPool) D(AllocateDescriptorSets) D(UpdateDescriptorSets) D(CreatePipelineLayout) D(DestroyPipelineLayout)
     D(CreateShaderModule) D(DestroyShaderModule) D(CreateComputePipelines) D(DestroyPipeline) D(CreatePipelineCache)

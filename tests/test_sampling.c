@@ -53,13 +53,15 @@ static bl_slice upload(bl_arena *arena, const void *data, size_t size)
 
 static void run(bl_op op, const bl_params *p, const bl_slice *operands, const bl_slice *steps)
 {
-    bl_kernel k;
+    bl_dispatch d = { .type = BL_F32, .p = *p, .steps = *steps };
     bl_commands c = { 0 };
-    assert_int_equal(bl_kernel_choose(kernels, op, BL_F32, p, &k), BL_OK);
-    assert_int_equal(bl_commands_begin(stream, 1, false, &c), BL_OK);
-    assert_int_equal(bl_kernel_record(kernels, &c, k, BL_F32, p, operands, steps), BL_OK);
+    memcpy(d.operands, operands, sizeof(d.operands));
+    assert_int_equal(bl_kernel_choose(kernels, op, BL_F32, p, &d.kernel), BL_OK);
+    assert_int_equal(bl_dispatch_whole(&d), BL_OK);
+    assert_int_equal(bl_commands_begin(stream, 1, 0, &c), BL_OK);
+    assert_int_equal(bl_kernel_record(kernels, &c, &d), BL_OK);
     assert_int_equal(bl_commands_end(&c), BL_OK);
-    assert_int_equal(bl_stream_submit(stream, &c), BL_OK);
+    assert_int_equal(bl_stream_submit(stream, &c, 1, NULL), BL_OK);
     assert_int_equal(bl_stream_wait(stream), BL_OK);
     bl_commands_destroy(&c);
 }
