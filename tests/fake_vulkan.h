@@ -12,7 +12,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512, FAKE_MAX_COMMANDS = 64 };
+enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512 };
 
 /* A device of the pretended driver. */
 typedef struct fake_gpu {
@@ -82,12 +82,13 @@ typedef struct fake_object {
     uint8_t *data;                     /* of memory */
     struct fake_object *memory;        /* of a buffer */
     struct fake_object *counter;       /* of a command buffer: the buffer that its sentinel counts in */
+    struct fake_object *before, *after;/* of command buffers: they go with their pool */
 } fake_object;
 
 static fake_object *fake_bound;        /* buffer of the last descriptor set's first binding: sets are used as soon as they are written */
 
 static fake_object fake_fixed[4];      /* instance, device, queue, descriptor set */
-static fake_object *fake_commands[FAKE_MAX_COMMANDS];
+static fake_object fake_commands = { .before = &fake_commands, .after = &fake_commands }; /* the ring of them all */
 #define FAKE_HANDLE(type, object) ((type)(uintptr_t)(object))
 #define FAKE_OF(handle) ((fake_object *)(uintptr_t)(handle))
 
@@ -344,17 +345,21 @@ static VKAPI_ATTR void VKAPI_CALL fake_DestroyPipeline(VkDevice dev, VkPipeline 
         fake_delete(FAKE_OF(pipe));
 }
 
+static void fake_delete_commands(fake_object *o)
+{
+    o->before->after = o->after;
+    o->after->before = o->before;
+    fake_delete(o);
+}
+
 /* The pool's buffers go with it; more than the stream's own one is a leak while the program runs. */
 static VKAPI_ATTR void VKAPI_CALL fake_DestroyCommandPoolAndBuffers(VkDevice dev, VkCommandPool pool, const VkAllocationCallbacks *a)
 {
     if (fake.live[FAKE_CommandBuffer] > 1)
         fake_misuse("still has command buffers", "DestroyCommandPool");
     fake.live[FAKE_CommandBuffer] = 0;
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++) {
-        if (fake_commands[i])
-            fake_delete(fake_commands[i]);
-        fake_commands[i] = NULL;
-    }
+    while (fake_commands.after != &fake_commands)
+        fake_delete_commands(fake_commands.after);
     fake_DestroyCommandPool(dev, pool, a);
 }
 
@@ -364,9 +369,13 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_AllocateCommandBuffers(VkDevice dev, 
     if (fake_fails("AllocateCommandBuffers"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.AllocateCommandBuffers(dev, i, out) : VK_SUCCESS;
-    for (int i = 0; !fake.driver && !*out && i < FAKE_MAX_COMMANDS; i++)
-        if (!fake_commands[i])
-            *out = FAKE_HANDLE(VkCommandBuffer, fake_commands[i] = fake_new(0, false));
+    if (!fake.driver) {
+        fake_object *o = fake_new(0, false);
+        o->before = fake_commands.before;
+        o->after = &fake_commands;
+        o->before->after = o->after->before = o;
+        *out = FAKE_HANDLE(VkCommandBuffer, o);
+    }
     fake.live[FAKE_CommandBuffer] += r == VK_SUCCESS;
     return r;
 }
@@ -376,11 +385,8 @@ static VKAPI_ATTR void VKAPI_CALL fake_FreeCommandBuffers(VkDevice dev, VkComman
     fake_destroyed(FAKE_CommandBuffer, "FreeCommandBuffers");
     if (fake.driver)
         fake_device.FreeCommandBuffers(dev, pool, n, list);
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++)
-        if (fake_commands[i] && fake_commands[i] == FAKE_OF(*list)) {
-            fake_delete(fake_commands[i]);
-            fake_commands[i] = NULL;
-        }
+    else
+        fake_delete_commands(FAKE_OF(*list));
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n, const VkSubmitInfo *infos, VkFence fence)
@@ -635,7 +641,7 @@ static void fake_reset(PFN_vkGetInstanceProcAddr driver)
 
 /* --- expectations ----------------------------------------------------------------------------------------------------------- */
 
-static void expect_reason(const char *part)
+static inline void expect_reason(const char *part)
 {
     if (!strstr(bl_last_error(), part))
         fail_msg("\"%s\" lacks \"%s\"", bl_last_error(), part);
