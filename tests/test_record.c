@@ -302,9 +302,9 @@ static void torment(const bl_exec *e, uint32_t cuts, uint32_t faults)
  * The planner lays no tensor into the gaps of another, so there are next to none. */
 static void report(const char *what)
 {
-    print_message("%s: %u records of %u dispatches; barriers: %u deleted, %u needed, %u caught, %u needless; swapped %u, %u of them faults; "
-                  "moved %u, %u of them faults\n", what, barriers.records, barriers.commands, barriers.deleted, barriers.needed,
-                  barriers.caught, barriers.idle, swaps.tried, swaps.broken, moves.tried, moves.broken);
+    print_message("%s: %u records of %u dispatches; barriers: %u deleted, %u needed, %u caught, %u needless; %u of %u swaps and %u of %u "
+                  "moves are faults\n", what, barriers.records, barriers.commands, barriers.deleted, barriers.needed, barriers.caught,
+                  barriers.idle, swaps.broken, swaps.tried, moves.broken, moves.tried);
     assert_int_equal(barriers.needed, barriers.caught);
     assert_true(barriers.needed > 100 && barriers.idle <= barriers.needed / 100);
     assert_true(swaps.broken > 0 && swaps.broken < swaps.tried && moves.broken > 10 && moves.broken < moves.tried);
