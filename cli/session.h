@@ -18,7 +18,8 @@ typedef struct session_options {
       .help = "index, UUID or part of the name, as 'blemish devices' lists them", \
       .otherwise = "the best GPU, the processor if there is none" }, \
     { .name = "caps", .argument = "LIST", .type = OPTION_TEXT, .min = 1, .where = offsetof(values, on.caps), .env = "BLEMISH_CAPS", \
-      .help = "use only these capabilities of the device: s16,sg,...; \"base\" for none", .otherwise = "all it has" }, \
+      .help = "use only these capabilities of the device: s16,sg,...; \"base\" for none; lower its limits: invocations=128," \
+              " shared=16K, binding=64M, allocation=256M", .otherwise = "all it has" }, \
     { .name = "precision", .argument = "TYPE", .type = OPTION_CHOICE, .choices = "auto|f32|f16", .value = "auto", \
       .where = offsetof(values, on.precision), \
       .help = "storage of weights and activations; auto is f16 on a GPU that stores 16 bit, else f32" }, \

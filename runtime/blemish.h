@@ -94,7 +94,9 @@ typedef enum bl_precision { BL_PRECISION_AUTO, BL_PRECISION_F32, BL_PRECISION_F1
 typedef struct bl_context_options {
     size_t struct_size;
     const char *device;      /* index, UUID or part of a name; NULL: the best GPU, a software device only if there is no other */
-    const char *caps;        /* subset of capabilities to use: "base", "s16,sg", ...; NULL: all the device has */
+    /* Capabilities to use, and limits to lower: "s16,sg", "base" for none with the limits of the weakest devices, "shared=16K,binding=64M"
+     * (bytes; also invocations and allocation) with the capabilities that NULL means: all the device has and profits from. */
+    const char *caps;
     bl_precision precision;  /* storage of weights and activations; AUTO: f16 on a GPU that stores 16 bit, else f32 */
     const char *cache_dir;   /* pipeline cache; NULL: none is read or written */
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
@@ -111,7 +113,7 @@ BL_API bl_result bl_context_create(const bl_context_options *options, bl_context
 BL_API void bl_context_destroy(bl_context **context);
 /* The device in use; valid while the context lives. */
 BL_API const bl_device_info *bl_context_device(const bl_context *context);
-/* The storage precision in use, "f32" or "f16", and the capabilities in use, as for --caps. */
+/* The storage precision in use, "f32" or "f16", and the capabilities and lowered limits in use, as for --caps: "s16,sg,binding=64M". */
 BL_API const char *bl_context_precision(const bl_context *context);
 BL_API const char *bl_context_caps(const bl_context *context);
 /* Names of the kernel implementations that have run, one call each, in the order of the kernel table: e.g. "matmul_fwd_direct_f32". */

@@ -6,7 +6,7 @@
 #include "caps.h"
 #include "vulkan_api.h"
 
-/* What of the device is used; a forced subset clamps it. */
+/* What of the device is used; a list of capabilities and limits lowers it. */
 typedef struct bl_limits {
     uint32_t invocations;    /* lanes of a workgroup */
     uint32_t shared;         /* bytes of a workgroup */
@@ -46,6 +46,8 @@ bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *cou
 /* Opens a device: `which` as bl_context_options.device, `caps` as bl_context_options.caps (both may be NULL).
  * BL_ERROR_USAGE: caps names something unknown. BL_ERROR_DEVICE: no such device, or it lacks something that is needed. */
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
+/* The capabilities and lowered limits in use, as a list that bl_device_open takes; `text` has room for BL_CAPS_TEXT bytes. */
+void bl_device_caps_text(const bl_device *d, char *text);
 void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
 
 /* Keeps the loss of the device, the first one, with bl_last_error() as its reason. */

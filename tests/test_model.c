@@ -309,6 +309,7 @@ static void contexts_refused(void **state)
         { NULL, "base,sg", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"base\"" },
         { NULL, "sg,", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"\"" },
         { NULL, "s", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"s\"" },
+        { NULL, "binding=4K", BL_PRECISION_AUTO, BL_ERROR_USAGE, "binding is a whole number, perhaps of K, M or G, from 1M on" },
         { NULL, "base", BL_PRECISION_F16, BL_ERROR_DEVICE, "no 16-bit storage (capability s16)" },
         { NULL, "base", (bl_precision)9, BL_ERROR_USAGE, "options of another version" },
     };
