@@ -19,6 +19,9 @@ bl_result bl_buffer_create(bl_device *d, uint64_t size, bl_memory_kind kind, con
     if (!size || size > d->limits.allocation)
         return bl_fail(BL_ERROR_MEMORY, "%s: %llu bytes, the device allocates at most %llu at once", label, (unsigned long long)size,
                        (unsigned long long)d->limits.allocation);
+    if (d->allowed && (size > d->allowed || d->bytes > d->allowed - size))
+        return bl_fail(BL_ERROR_MEMORY, "%s: %.1f MiB on top of %.1f MiB are more than the %.1f MiB that are allowed", label,
+                       (double)size / 0x1p20, (double)d->bytes / 0x1p20, (double)d->allowed / 0x1p20);
     VK_TRY_MAKE(out->buf, d->vk.CreateBuffer(d->dev, &(VkBufferCreateInfo){
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = size,
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,

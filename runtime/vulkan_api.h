@@ -8,7 +8,7 @@
 
 #define BL_VK_INSTANCE(F) \
     F(DestroyInstance) F(EnumeratePhysicalDevices) F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr) \
-    F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2) F(GetPhysicalDeviceMemoryProperties) \
+    F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2) F(GetPhysicalDeviceMemoryProperties) F(GetPhysicalDeviceMemoryProperties2) \
     F(GetPhysicalDeviceQueueFamilyProperties)
 
 #define BL_VK_DEVICE(F) \
