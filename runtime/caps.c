@@ -96,7 +96,9 @@ bl_result bl_caps_parse(const char *text, uint32_t *caps, uint64_t limits[BL_LIM
                 i++;
             if (n == 4 && !memcmp(s, "base", n) && !set)
                 base = true;
-            else if (i == BL_CAP_COUNT || base)
+            else if (base)
+                return bl_fail(BL_ERROR_USAGE, "\"%.*s\" beside base, which means no capability at all", (int)BL_MIN(n, 40), s);
+            else if (i == BL_CAP_COUNT)
                 return bl_fail(BL_ERROR_USAGE, "unknown capability \"%.*s\"; known are base, or any of "
                                "s16,f16,sg,sgsize,dot8,cm,shm; and limits", (int)BL_MIN(n, 40), s);
             else

@@ -176,6 +176,19 @@ uint64_t bl_exec_bytes_of(const bl_plan *plan, uint32_t steps)
 bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t steps, bl_exec **out)
 {
     bl_result result = BL_OK;
+    bl_plan *plan = NULL;
+    *out = NULL;
+    BL_TRY(bl_graph_fuse(g));
+    BL_TRY(bl_plan_create(g, bl_block_limit(bl_stream_device(s)), &plan));
+    BL_TRY(bl_exec_create_planned(ks, s, g, &plan, steps, out));
+fail:
+    bl_plan_destroy(&plan);
+    return result;
+}
+
+bl_result bl_exec_create_planned(bl_kernels *ks, bl_stream *s, bl_graph *g, bl_plan **plan, uint32_t steps, bl_exec **out)
+{
+    bl_result result = BL_OK;
     bl_device *d = bl_stream_device(s);
     bl_exec *e = *out = bl_alloc(1, sizeof(*e));
     if (!e)
@@ -184,8 +197,8 @@ bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t ste
     e->stream = s;
     e->graph = g;
     e->piece = PIECE;
-    BL_TRY(bl_graph_fuse(g));
-    BL_TRY(bl_plan_create(g, bl_block_limit(d), &e->plan));
+    e->plan = *plan;
+    *plan = NULL;
     e->blocks = bl_alloc(e->plan->block_count, sizeof(*e->blocks));
     if (!e->blocks)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an exec"));
@@ -392,4 +405,5 @@ fail:
 }
 
 double bl_exec_longest(const bl_exec *e) { return e->longest; }
+uint32_t bl_exec_dispatches(const bl_exec *e) { return e->whole.count; }
 uint64_t bl_exec_bytes(const bl_exec *e) { return bl_exec_bytes_of(e->plan, e->step_room); }

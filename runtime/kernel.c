@@ -378,6 +378,8 @@ void bl_kernel_label(bl_kernel k, bl_dtype t, char *text)
     snprintf(text, 96, "%s_%s", bl_impls[k].name, bl_dtype_name(t));
 }
 
+void bl_kernels_forget(bl_kernels *ks) { memset(ks->used, 0, sizeof(ks->used)); }
+
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user)
 {
     for (int k = 0; k < BL_KERNEL_COUNT; k++)

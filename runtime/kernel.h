@@ -49,6 +49,8 @@ void bl_kernel_label(bl_kernel k, bl_dtype t, char *text);
  * dropped is noticed (stream.h). The kernels must outlive the stream's last submission. */
 bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s);
 
-/* The implementations recorded since creation, in table order: "matmul_direct_f32". */
+/* Forgets which implementations have been recorded. */
+void bl_kernels_forget(bl_kernels *ks);
+/* The implementations recorded since then, in table order: "matmul_fwd_direct_f32". */
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user);
 #endif
