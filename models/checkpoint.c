@@ -29,12 +29,12 @@ static bl_result part_path(const char *dir, const char *part, const char *file, 
     return result;
 }
 
-static bl_result open_part(const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
+static bl_result open_part(bl_context *context, const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
 {
     bl_result result = BL_OK;
     char *path = NULL;
     BL_TRY(part_path(dir, part, file, &path));
-    BL_TRY(bl_weights_open(path, type, out));
+    BL_TRY(bl_weights_open(path, type, context->device, out));
 fail:
     bl_free(path);
     return result;
@@ -114,9 +114,9 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects %u latent channels, the autoencoder makes %u", dir, c->unet.in_channels,
                        c->vae.latent_channels));
     BL_TRY(bl_tokenizer_open(dir, &c->tokenizer));
-    BL_TRY(open_part(dir, folders[0], "model.safetensors", context->type, &c->text_weights));
-    BL_TRY(open_part(dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
-    BL_TRY(open_part(dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
+    BL_TRY(open_part(context, dir, folders[0], "model.safetensors", context->type, &c->text_weights));
+    BL_TRY(open_part(context, dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
+    BL_TRY(open_part(context, dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
     BL_TRY(bind_text(c));
     BL_TRY(bind_unet(c));
     BL_TRY(bind_vae(c));
@@ -150,13 +150,13 @@ void bl_stage_destroy(bl_stage *s)
     *s = (bl_stage){ 0 };
 }
 
-/* Loads what the graph asked for and records it. */
+/* Loads what the graph asks for and records it. */
 static bl_result finish(bl_checkpoint *c, bl_weights *w, uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
     bl_graph_keep(s->graph, s->out);
     BL_TRY(bl_graph_check(s->graph));
-    BL_TRY(bl_weights_load(w, c->context->stream));
+    BL_TRY(bl_weights_load(w, s->graph, c->context->stream));
     BL_TRY(bl_exec_create(c->context->kernels, c->context->stream, s->graph, steps, &s->exec));
 fail:
     return result;
