@@ -25,7 +25,8 @@ typedef struct session_options {
       .where = offsetof(values, on.precision), \
       .help = "storage of weights and activations; auto is f16 on a GPU that stores 16 bit, else f32" }, \
     { .name = "max-memory", .argument = "SIZE", .type = OPTION_SIZE, .where = offsetof(values, on.max_memory), \
-      .env = "BLEMISH_MAX_MEMORY", .help = "device memory held at most, such as 3G or 500M", .otherwise = "what the driver reports free" }, \
+      .env = "BLEMISH_MAX_MEMORY", .help = "device memory held at most, such as 3G or 500M", \
+      .otherwise = "what the driver reports free" }, \
     { .name = "cache-dir", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(values, on.cache_dir), .env = "BLEMISH_CACHE_DIR", \
       .help = "folder for compiled kernels; the second start is faster", .otherwise = "$XDG_CACHE_HOME/blemish or ~/.cache/blemish" }, \
     { .name = "no-cache", .type = OPTION_FLAG, .where = offsetof(values, on.no_cache), .excludes = "cache-dir", \

@@ -233,24 +233,28 @@ typedef struct filler {
 /* Rows of one part, in the storage type. */
 static bl_result read_rows(const filler *f, uint32_t part, uint64_t first, size_t count)
 {
-    const entry *e = f->e;
-    const size_t n = row_values(e);
-    if (e->weight.type == BL_F32)
-        return bl_safetensors_read(f->w->file, e->parts[part], first * n, count * n, f->rows);
+    bl_result result = BL_OK;
+    const bl_file_tensor *t = f->e->parts[part];
+    const size_t values = count * row_values(f->e);
     const uint16_t *h = f->rows;
-    const bl_result r = bl_safetensors_read_half(f->w->file, e->parts[part], first * n, count * n, f->rows);
     bool finite = true;
-    for (size_t i = 0; r == BL_OK && i < count * n; i++)
+    size_t at = 0;
+    float v;
+    first *= row_values(f->e);
+    if (f->e->weight.type == BL_F32)
+        return bl_safetensors_read(f->w->file, t, first, values, f->rows);
+    BL_TRY(bl_safetensors_read_half(f->w->file, t, first, values, f->rows));
+    for (size_t i = 0; i < values; i++)
         finite &= bl_half_is_finite(h[i]);
     if (finite)
-        return r;
-    size_t at = 0;
+        return BL_OK;
     while (bl_half_is_finite(h[at]))
         at++;
-    float v = 0;
-    const bl_result again = bl_safetensors_read(f->w->file, e->parts[part], first * n + at, 1, &v);
-    return again != BL_OK ? again : bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
-                                            bl_safetensors_path(f->w->file), e->parts[part]->name, (double)v);
+    BL_TRY(bl_safetensors_read(f->w->file, t, first + at, 1, &v));
+    BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
+                   bl_safetensors_path(f->w->file), t->name, (double)v));
+fail:
+    return result;
 }
 
 /* [cols][taps] as in the file to [taps][padded cols]. */

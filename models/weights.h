@@ -23,8 +23,8 @@ const bl_weight *bl_weights_conv(bl_weights *w, bl_graph *g, uint32_t out, uint3
 const bl_weight *bl_weights_matrix(bl_weights *w, bl_graph *g, uint32_t out, uint32_t in, uint32_t parts, const char *const *names);
 const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint32_t parts, const char *const *names);
 
-/* Loads those weights of a graph that are not on the device yet: all of them, or none on failure. Host memory is bounded whatever the size.
- * BL_ERROR_MODEL: a value that the storage type cannot hold. */
+/* Loads those weights of a graph that are not on the device yet: all of them, or none on failure. Takes little host memory, whatever the
+ * size. BL_ERROR_MODEL: a value that the storage type cannot hold. */
 bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s);
 /* Device memory that loading them would take, in bytes; `anew`: if none were loaded. UINT64_MAX if the device cannot hold them at all, for
  * which loading gives the reason. */

@@ -605,7 +605,8 @@ static bl_result check_unchanged(const bl_safetensors *st)
 }
 
 /* `out` is of type `to`, F32 or F16. */
-static bl_result read_as(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, bl_file_dtype to, void *out)
+static bl_result read_as(bl_file_dtype to, const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count,
+    void *out)
 {
     bl_result result = BL_OK;
     union {
@@ -645,12 +646,12 @@ fail:
 
 bl_result bl_safetensors_read(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, float *out)
 {
-    return read_as(st, t, first_element, count, BL_FILE_F32, out);
+    return read_as(BL_FILE_F32, st, t, first_element, count, out);
 }
 
 bl_result bl_safetensors_read_half(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, uint16_t *out)
 {
-    return read_as(st, t, first_element, count, BL_FILE_F16, out);
+    return read_as(BL_FILE_F16, st, t, first_element, count, out);
 }
 
 bl_result bl_safetensors_read_raw(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_byte, size_t n, void *out)

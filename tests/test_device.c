@@ -204,7 +204,7 @@ static void capabilities_are_a_set(void **state)
     assert_int_equal(caps, BL_CAP_SG | BL_CAP_S16);
     for (unsigned i = 0; i < BL_LIMIT_COUNT; i++)
         assert_true(none[i] == UINT64_MAX);
-    static const char *const bad[] = { "", ",", "s16,", ",s16", "s16,,sg", "S16", "s1", "s166", "s16 ,sg", "base,s16", "s16,base", "all",
+    static const char *const bad[] = { "", ",", "s16,", ",s16", "s16,,sg", "S16", "s1", "s166", "s16 ,sg", "s16,base", "all",
         "binding", "binding=32M,", "binding=32M,s17" };
     for (size_t i = 0; i < BL_COUNT(bad); i++) {
         assert_int_equal(bl_caps_parse(bad[i], &caps, none), BL_ERROR_USAGE);
@@ -217,6 +217,8 @@ static void capabilities_are_a_set(void **state)
         assert_int_equal(caps, BL_CAP_SG | BL_CAP_S16); /* a failure changes nothing */
         assert_true(none[BL_LIMIT_BINDING] == UINT64_MAX);
     }
+    assert_int_equal(bl_caps_parse("base,s16", &caps, none), BL_ERROR_USAGE);
+    expect_reason("\"s16\" beside base");
     assert_int_equal(bl_caps_parse("base", &caps, none), BL_OK);
     assert_int_equal(caps, 0);
 }
