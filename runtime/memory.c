@@ -1,7 +1,7 @@
 #include "memory.h"
 
 static const uint64_t BLOCK = 1ull << 30;  /* some drivers fail well below what they advertise */
-static const uint64_t SMALL_BLOCK = 16ull << 20;
+static const uint64_t SMALL_BLOCK = 16ull << 20, SMALLEST_LIMIT = 256ull << 20;
 
 static int find_memory_type(const bl_device *d, uint32_t allowed, VkMemoryPropertyFlags want)
 {
@@ -78,7 +78,11 @@ void bl_buffer_destroy(bl_device *d, bl_buffer *b)
     *b = (bl_buffer){ 0 };
 }
 
-uint64_t bl_block_limit(const bl_device *d) { return BL_MIN(d->limits.allocation, BLOCK) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT; }
+uint64_t bl_block_limit(const bl_device *d)
+{
+    const uint64_t quarter = BL_MAX(d->info.memory / 4, SMALLEST_LIMIT); /* of the heap, so that blocks find room beside others */
+    return BL_MIN(BL_MIN(d->limits.allocation, BLOCK), quarter) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT;
+}
 
 void bl_layout_begin(const bl_device *d, uint64_t expected, bl_layout *out)
 {
