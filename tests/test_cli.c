@@ -334,10 +334,11 @@ static void test_files_refused(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char shared[] = "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
+    static const char shared[] =
+        "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
     static const struct { const char *command, *options; } cases[] = {
-        { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance --width "
-                      "--height --scheduler --spacing --example" },
+        { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
+                      "--width --height --scheduler --spacing --example" },
         { "verify", "--model --clip --strict --example" },
         { "devices", "--json --help" },
         { "tokens", "--model --tokenizer --json --help --example" },
