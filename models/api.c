@@ -34,7 +34,8 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
     c->options = *options;
     c->options.device = c->options.caps = c->options.cache_dir = NULL; /* the caller's, used here only */
     BL_TRY(bl_device_open(options->device, options->caps, &c->device));
-    bl_caps_text(c->device->caps, c->caps);
+    bl_device_caps_text(c->device, c->caps);
+    c->device->allowed = options->max_memory;
     const bool half = c->device->caps & BL_CAP_S16;
     if (options->precision == BL_PRECISION_F16 && !half)
         BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s, as it is used here, has no 16-bit storage (capability s16)", c->device->info.name));

@@ -9,7 +9,7 @@ struct bl_context {
     bl_kernels *kernels;
     bl_dtype type;       /* storage of text encoder and U-Net */
     bl_dtype vae_type;   /* of the autoencoder: fp32, because some checkpoints overflow fp16 there */
-    char caps[128];
+    char caps[BL_CAPS_TEXT];
     bl_context_options options;
 };
 

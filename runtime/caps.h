@@ -1,4 +1,4 @@
-/* Capabilities: a set of bits, not a ladder. Layer 0. */
+/* Capabilities: a set of bits, not a ladder; and the limits that a list of them may lower. Layer 0. */
 #ifndef BL_CAPS_H
 #define BL_CAPS_H
 #include "base.h"
@@ -14,8 +14,21 @@ typedef enum bl_cap {
 } bl_cap;
 enum { BL_CAP_COUNT = 7 };
 
-/* "s16,sg", or "base" for none; `text` has room for 128 bytes. */
+typedef enum bl_limit {
+    BL_LIMIT_INVOCATIONS,  /* lanes of a workgroup */
+    BL_LIMIT_SHARED,       /* bytes of a workgroup */
+    BL_LIMIT_BINDING,      /* bytes of one storage buffer binding */
+    BL_LIMIT_ALLOCATION,   /* bytes of one allocation */
+    BL_LIMIT_COUNT
+} bl_limit;
+
+/* "s16,sg", or "base" for none; `text` has room for 64 bytes. */
 void bl_caps_text(uint32_t caps, char *text);
-/* Parses such a list. BL_ERROR_USAGE naming the known ones. */
-bl_result bl_caps_parse(const char *text, uint32_t *caps);
+enum { BL_CAPS_TEXT = 192 };
+/* The same and then ",binding=32M" for every limit that is below the device's own and, without capabilities, below that of base.
+ * `text` has room for BL_CAPS_TEXT bytes. */
+void bl_caps_limits_text(uint32_t caps, const uint64_t limits[BL_LIMIT_COUNT], const uint64_t own[BL_LIMIT_COUNT], char *text);
+/* Parses such a list. *caps stays as it is if the list names limits only; limits are lowered, never raised.
+ * BL_ERROR_USAGE naming what is known; then nothing has changed. */
+bl_result bl_caps_parse(const char *text, uint32_t *caps, uint64_t limits[BL_LIMIT_COUNT]);
 #endif

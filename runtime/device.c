@@ -28,6 +28,21 @@ bl_result bl_vk(VkResult r, const char *call)
     return bl_fail(memory ? BL_ERROR_MEMORY : BL_ERROR_DEVICE, "vk%.*s: %s (VkResult %d)", (int)strcspn(name, "("), name, text, (int)r);
 }
 
+uint64_t bl_device_limit(const bl_device *d)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
+    VkPhysicalDeviceMemoryProperties2 props = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget };
+    uint64_t limit = 0;
+    if (d->tells_budget)
+        d->api.GetPhysicalDeviceMemoryProperties2(d->phys, &props);
+    for (uint32_t i = 0; i < d->mem.memoryHeapCount; i++)
+        if (d->mem.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) {
+            const uint64_t size = d->mem.memoryHeaps[i].size, told = d->tells_budget ? budget.heapBudget[i] : size;
+            limit = BL_MAX(limit, BL_MIN(size, told ? told : size));
+        }
+    return d->allowed && d->allowed < limit ? d->allowed : limit;
+}
+
 void bl_device_lose(bl_device *d)
 {
     if (!d->lost)
@@ -250,6 +265,7 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
     d->api.GetPhysicalDeviceProperties2(d->phys, &props);
     d->props = props.properties;
     d->api.GetPhysicalDeviceMemoryProperties(d->phys, &d->mem);
+    d->tells_budget = has_extension(have, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     d->software = d->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
 
     features_chain(f, have, count, d->props.apiVersion);
@@ -278,7 +294,8 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
     const char *problem = d->props.apiVersion < VK_API_VERSION_1_1 ? "Vulkan older than 1.1"
         : find_family(d) < 0 ? "no compute queue"
         : d->limits.buffers < 8 ? "fewer than 8 storage buffers in a shader"
-        : d->limits.invocations < 128 ? "workgroups smaller than 128" : "";
+        : d->limits.invocations < 128 ? "workgroups smaller than 128"
+        : d->limits.shared < 16 << 10 ? "less than 16 KiB of workgroup memory" : "";
     snprintf(info->problem, sizeof(info->problem), "%s", problem);
     info->usable = !*problem;
 fail:
@@ -358,26 +375,36 @@ static bl_result choose(const bl_device_info *infos, uint32_t count, const char 
     return matches == 1 ? BL_OK : bl_fail(BL_ERROR_DEVICE, "\"%.60s\" matches %u devices: give its index or UUID", which, matches);
 }
 
-/* Keeps the forced subset, and for it the limits of the weakest devices we serve. */
-static bl_result force_caps(bl_device *d, const char *text)
+/* Keeps the forced subset of `all`, and lowers limits. */
+static bl_result force_caps(bl_device *d, uint32_t all, const char *text)
 {
-    uint32_t wanted;
-    const bl_result parsed = bl_caps_parse(text, &wanted);
+    bl_limits *l = &d->limits;
+    uint64_t limits[BL_LIMIT_COUNT] = { [BL_LIMIT_INVOCATIONS] = l->invocations, [BL_LIMIT_SHARED] = l->shared,
+        [BL_LIMIT_BINDING] = l->binding, [BL_LIMIT_ALLOCATION] = l->allocation };
+    const bl_result parsed = bl_caps_parse(text, &d->caps, limits);
     if (parsed != BL_OK)
         return parsed;
-    if (wanted & ~d->caps) {
-        char missing[128];
-        bl_caps_text(wanted & ~d->caps, missing);
+    if (d->caps & ~all) {
+        char missing[64];
+        bl_caps_text(d->caps & ~all, missing);
         return bl_fail(BL_ERROR_DEVICE, "%s lacks the capabilities %s", d->info.name, missing);
     }
-    d->caps = wanted;
-    if (!wanted) {
-        d->limits.invocations = BL_MIN(d->limits.invocations, 128);
-        d->limits.shared = BL_MIN(d->limits.shared, 16u << 10);
-        d->limits.binding = BL_MIN(d->limits.binding, 128u << 20);
-        d->limits.buffers = BL_MIN(d->limits.buffers, 8);
-    }
+    l->invocations = (uint32_t)limits[BL_LIMIT_INVOCATIONS];
+    l->shared = (uint32_t)limits[BL_LIMIT_SHARED];
+    l->binding = limits[BL_LIMIT_BINDING];
+    l->allocation = limits[BL_LIMIT_ALLOCATION];
+    if (!d->caps)
+        l->buffers = BL_MIN(l->buffers, 8);
     return BL_OK;
+}
+
+void bl_device_caps_text(const bl_device *d, char *text)
+{
+    const uint64_t limits[BL_LIMIT_COUNT] = { [BL_LIMIT_INVOCATIONS] = d->limits.invocations, [BL_LIMIT_SHARED] = d->limits.shared,
+        [BL_LIMIT_BINDING] = d->limits.binding, [BL_LIMIT_ALLOCATION] = d->limits.allocation };
+    const uint64_t own[BL_LIMIT_COUNT] = { [BL_LIMIT_INVOCATIONS] = d->info.max_invocations, [BL_LIMIT_SHARED] = d->info.max_shared,
+        [BL_LIMIT_BINDING] = d->info.max_binding, [BL_LIMIT_ALLOCATION] = d->info.max_allocation };
+    bl_caps_limits_text(d->caps, limits, own, text);
 }
 
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
@@ -406,10 +433,11 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
     BL_TRY(describe(d, index, &f));
     if (!d->info.usable)
         BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s cannot be used: %s", d->info.name, d->info.problem));
-    if (caps)
-        BL_TRY(force_caps(d, caps));
-    else if (d->software)
+    const uint32_t all = d->caps;
+    if (d->software)
         d->caps &= ~(uint32_t)BL_CAP_SHM; /* its workgroup memory is a detour through barriers */
+    if (caps)
+        BL_TRY(force_caps(d, all, caps));
     d->family = (uint32_t)find_family(d);
 
     VkQueueFamilyProperties families[MAX_FAMILIES];

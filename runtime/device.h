@@ -6,7 +6,7 @@
 #include "caps.h"
 #include "vulkan_api.h"
 
-/* What of the device is used; a forced subset clamps it. */
+/* What of the device is used; a list of capabilities and limits lowers it. */
 typedef struct bl_limits {
     uint32_t invocations;    /* lanes of a workgroup */
     uint32_t shared;         /* bytes of a workgroup */
@@ -33,7 +33,8 @@ typedef struct bl_device {
     bool software;
     bl_device_info info;
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
-    uint64_t allowed;         /* of it; 0: what the device has */
+    uint64_t allowed;         /* of it, as the caller says; 0: what the device has */
+    bool tells_budget;        /* VK_EXT_memory_budget */
     bool lost;                /* for good: a new device has to be opened */
     char lost_reason[512];
 } bl_device;
@@ -46,7 +47,13 @@ bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *cou
 /* Opens a device: `which` as bl_context_options.device, `caps` as bl_context_options.caps (both may be NULL).
  * BL_ERROR_USAGE: caps names something unknown. BL_ERROR_DEVICE: no such device, or it lacks something that is needed. */
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
+/* The capabilities and lowered limits in use, as a list that bl_device_open takes; `text` has room for BL_CAPS_TEXT bytes. */
+void bl_device_caps_text(const bl_device *d, char *text);
 void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
+
+/* Bytes of device memory that may be held in all: what the caller allows, or less where the driver reports less (its budget for this
+ * process, or the heap). */
+uint64_t bl_device_limit(const bl_device *d);
 
 /* Keeps the loss of the device, the first one, with bl_last_error() as its reason. */
 void bl_device_lose(bl_device *d);

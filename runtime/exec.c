@@ -18,7 +18,7 @@ typedef struct step_header {
 typedef struct segment {
     bl_commands commands;
     uint32_t first, count;  /* commands of the record */
-    double ns;              /* predicted, then measured */
+    double said, ns;        /* predicted when it was recorded; measured since */
 } segment;
 
 /* Segments that were submitted together. */
@@ -43,6 +43,7 @@ struct bl_exec {
     submission *submissions;
     uint32_t segment_count, submission_count;
     double longest;
+    bool late;                  /* a segment took too long in the last run */
 };
 
 /* --- speed ---------------------------------------------------------------------------------------------------------- */
@@ -105,8 +106,9 @@ static bl_result record_segment(bl_exec *e, segment *s, bl_commands *c)
         if (e->record.list[i].barrier && i > s->first)
             bl_commands_barrier(c);
         BL_TRY(bl_kernel_record(e->kernels, c, &e->record.list[i].d));
-        s->ns += e->record.list[i].ns;
+        s->said += e->record.list[i].ns;
     }
+    s->ns = s->said;
     BL_TRY(bl_commands_end(c));
 fail:
     return result;
@@ -174,6 +176,19 @@ uint64_t bl_exec_bytes_of(const bl_plan *plan, uint32_t steps)
 bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t steps, bl_exec **out)
 {
     bl_result result = BL_OK;
+    bl_plan *plan = NULL;
+    *out = NULL;
+    BL_TRY(bl_graph_fuse(g));
+    BL_TRY(bl_plan_create(g, bl_block_limit(bl_stream_device(s)), &plan));
+    BL_TRY(bl_exec_create_planned(ks, s, g, &plan, steps, out));
+fail:
+    bl_plan_destroy(&plan);
+    return result;
+}
+
+bl_result bl_exec_create_planned(bl_kernels *ks, bl_stream *s, bl_graph *g, bl_plan **plan, uint32_t steps, bl_exec **out)
+{
+    bl_result result = BL_OK;
     bl_device *d = bl_stream_device(s);
     bl_exec *e = *out = bl_alloc(1, sizeof(*e));
     if (!e)
@@ -182,8 +197,8 @@ bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t ste
     e->stream = s;
     e->graph = g;
     e->piece = PIECE;
-    BL_TRY(bl_graph_fuse(g));
-    BL_TRY(bl_plan_create(g, bl_block_limit(d), &e->plan));
+    e->plan = *plan;
+    *plan = NULL;
     e->blocks = bl_alloc(e->plan->block_count, sizeof(*e->blocks));
     if (!e->blocks)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an exec"));
@@ -330,19 +345,41 @@ static bl_result failed(bl_exec *e, bl_result result)
     return result;
 }
 
-/* Gives the segments of every submission their share of its time. True if a segment by itself takes so long that it has to be cut. */
-static bool learn(bl_exec *e)
+/* Gives segments and kernels their share of the time of every submission. */
+static void learn(bl_exec *e)
 {
-    bool late = false;
-    e->longest = 0;
     for (uint32_t i = 0; i < e->submission_count; i++) {
         const submission *s = &e->submissions[i];
-        for (uint32_t k = s->first; k < s->first + s->count; k++)
-            e->segments[k].ns = s->predicted > 0 ? e->segments[k].ns * s->ns / s->predicted : s->ns / s->count;
+        const double off = s->ns / BL_MAX(s->predicted, 1);
+        for (uint32_t k = s->first; k < s->first + s->count; k++) {
+            segment *g = &e->segments[k];
+            for (uint32_t c = g->first; c < g->first + g->count; c++)
+                bl_kernel_tally(e->kernels, &e->record.list[c].d, e->record.list[c].ns / BL_MAX(g->said, 1) * g->ns * off);
+            g->ns *= off;
+        }
+    }
+    bl_kernels_learn(e->kernels);
+}
+
+/* Whether the cut is wrong: a segment by itself takes too long, or there are several times as many pieces as needed. */
+static bool cut_again(bl_exec *e)
+{
+    double said = 0, took = 0;
+    bool late = false;
+    e->longest = 0;
+    for (uint32_t i = 0; i < e->segment_count; i++) {
+        said += e->segments[i].said;
+        took += e->segments[i].ns;
+    }
+    for (uint32_t i = 0; i < e->submission_count; i++) {
+        const submission *s = &e->submissions[i];
         late |= s->count == 1 && s->ns > LIMIT / 2;
         e->longest = BL_MAX(e->longest, s->ns);
     }
-    return late;
+    if (late && e->late) /* better knowledge of the kernels' speed was not enough */
+        e->piece = BL_MAX(e->piece / 2, FINEST);
+    e->late = late;
+    return late || (took < said / 3 && e->record.count > 2 * e->whole.count);
 }
 
 bl_result bl_exec_run(bl_exec *e)
@@ -359,14 +396,14 @@ bl_result bl_exec_run(bl_exec *e)
         BL_TRY(bl_stream_submit(e->stream, &e->commands[s->first], s->count, &s->ns));
     }
     BL_TRY(bl_stream_wait(e->stream));
-    if (learn(e) && e->piece > FINEST) {
-        e->piece /= 2;
+    learn(e);
+    if (cut_again(e))
         BL_TRY(record_all(e));
-    }
     return BL_OK;
 fail:
     return failed(e, result);
 }
 
 double bl_exec_longest(const bl_exec *e) { return e->longest; }
+uint32_t bl_exec_dispatches(const bl_exec *e) { return e->whole.count; }
 uint64_t bl_exec_bytes(const bl_exec *e) { return bl_exec_bytes_of(e->plan, e->step_room); }

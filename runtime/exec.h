@@ -9,6 +9,8 @@ typedef struct bl_exec bl_exec;
  * here, one workgroup first (some drivers compile only then), then more until its speed is known; inputs are not set yet, so
  * nothing is spoilt. */
 bl_result bl_exec_create(bl_kernels *ks, bl_stream *s, bl_graph *g, uint32_t steps, bl_exec **out);
+/* The same for a graph that has been fused, with its plan for blocks of bl_block_limit, which it takes over. */
+bl_result bl_exec_create_planned(bl_kernels *ks, bl_stream *s, bl_graph *g, bl_plan **plan, uint32_t steps, bl_exec **out);
 void bl_exec_destroy(bl_exec **exec);  /* sets *exec to NULL; NULL is accepted */
 
 /* Copies between the host and an input or kept tensor, `count` = n*h*w*c floats in [n,h,w,c] order, converted from and to its type.
@@ -26,6 +28,8 @@ double bl_exec_longest(const bl_exec *e);
 uint64_t bl_exec_bytes(const bl_exec *e);
 uint64_t bl_exec_bytes_of(const bl_plan *plan, uint32_t steps);
 
+/* Dispatches before any was cut by time: what follows from the graph and the limits of the device. */
+uint32_t bl_exec_dispatches(const bl_exec *e);
 /* What is recorded, and another order or cut of it in its place, whose barriers have been set; takes over what *r holds. */
 const bl_record *bl_exec_record(const bl_exec *e);
 bl_result bl_exec_set_record(bl_exec *e, bl_record *r);

@@ -21,7 +21,8 @@ typedef struct pipeline {
     bl_dtype type;
     uint32_t head;
     VkPipeline pipe;
-    double rate; /* ns of a unit of work; 0: not measured */
+    double rate;                /* ns of a unit of work; 0: not measured */
+    double work, took;          /* noted since the rate was last corrected */
 } pipeline;
 
 struct bl_kernels {
@@ -190,7 +191,7 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
             .objectHandle = (uint64_t)(uintptr_t)pipe, .pObjectName = label });
     }
     *out = &ks->pipes[ks->pipe_count++];
-    **out = (pipeline){ k, t, head, pipe, 0 };
+    **out = (pipeline){ k, t, head, pipe, 0, 0, 0 };
 fail:
     if (module)
         d->vk.DestroyShaderModule(d->dev, module, NULL);
@@ -330,6 +331,25 @@ void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns)
         found->rate = ns;
 }
 
+void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns)
+{
+    pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    if (found) {
+        found->work += bl_dispatch_work(d);
+        found->took += ns;
+    }
+}
+
+void bl_kernels_learn(bl_kernels *ks)
+{
+    for (size_t i = 0; i < ks->pipe_count; i++) {
+        pipeline *p = &ks->pipes[i];
+        if (p->work > 0 && p->took > 0)
+            p->rate = p->took / p->work;
+        p->work = p->took = 0;
+    }
+}
+
 /* --- the sentinel ------------------------------------------------------------------------------------------------------- */
 
 bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s)
@@ -357,6 +377,8 @@ void bl_kernel_label(bl_kernel k, bl_dtype t, char *text)
 {
     snprintf(text, 96, "%s_%s", bl_impls[k].name, bl_dtype_name(t));
 }
+
+void bl_kernels_forget(bl_kernels *ks) { memset(ks->used, 0, sizeof(ks->used)); }
 
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user)
 {

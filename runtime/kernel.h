@@ -38,6 +38,9 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *d)
 /* Nanoseconds of one unit of work in the pipeline of a dispatch, as measured on this device; 0 while unknown. */
 double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d);
 void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns);  /* of a pipeline that has been recorded */
+/* Notes what a dispatch took, and takes the average of what has been noted of a pipeline as its rate. */
+void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns);
+void bl_kernels_learn(bl_kernels *ks);
 
 /* "conv_fwd_direct_f32"; the text has room for 96 bytes. */
 void bl_kernel_label(bl_kernel k, bl_dtype t, char *text);
@@ -46,6 +49,8 @@ void bl_kernel_label(bl_kernel k, bl_dtype t, char *text);
  * dropped is noticed (stream.h). The kernels must outlive the stream's last submission. */
 bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s);
 
-/* The implementations recorded since creation, in table order: "matmul_direct_f32". */
+/* Forgets which implementations have been recorded. */
+void bl_kernels_forget(bl_kernels *ks);
+/* The implementations recorded since then, in table order: "matmul_fwd_direct_f32". */
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user);
 #endif

@@ -50,7 +50,7 @@ double bl_op_work(bl_op op, bl_dtype t, const bl_params *p)
     bl_operand o[BL_MAX_OPERANDS];
     bl_extent e[BL_MAX_OPERANDS] = { 0 };
     const uint32_t n = bl_op_operands(op, o);
-    double work = bl_op_infos[op].flops(p);
+    double work = 1 + bl_op_infos[op].flops(p); /* never nothing: times are divided by it */
     bl_op_infos[op].extents(p, e);
     for (uint32_t i = 0; i < n; i++)
         work += (double)e[i].rows * e[i].cols * (o[i].storage ? (double)bl_dtype_size(t) : 4);

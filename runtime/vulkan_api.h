@@ -9,7 +9,7 @@
 #define BL_VK_INSTANCE(F) \
     F(DestroyInstance) F(EnumeratePhysicalDevices) F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr) \
     F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2) F(GetPhysicalDeviceMemoryProperties) \
-    F(GetPhysicalDeviceQueueFamilyProperties)
+    F(GetPhysicalDeviceMemoryProperties2) F(GetPhysicalDeviceQueueFamilyProperties)
 
 #define BL_VK_DEVICE(F) \
     F(DestroyDevice) F(GetDeviceQueue) F(QueueSubmit) F(QueueWaitIdle) F(CreateFence) F(DestroyFence) F(WaitForFences) F(ResetFences) \

@@ -401,12 +401,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "check: %s%s\n", skip ? "skipped: " : "", bl_last_error());
         return skip ? 77 : 1;
     }
-    if (!caps) /* everything it has, also what it would not use by itself */
-        bl_caps_parse(device->info.caps, &device->caps);
+    if (!caps) /* also what a software device would not use by itself */
+        device->caps |= BL_CAP_SHM;
     if (bl_stream_create(device, &stream) != BL_OK || bl_kernels_create(device, NULL, &kernels) != BL_OK)
         die("device");
-    char text[128];
-    bl_caps_text(device->caps, text);
+    char text[BL_CAPS_TEXT];
+    bl_device_caps_text(device, text);
     printf("device: %s   caps: %s   subgroup: %u   seed: %llu\n", device->info.name, text, device->limits.subgroup,
            (unsigned long long)rng);
     for (int op = 0; op < BL_OP_COUNT; op++)

@@ -36,6 +36,7 @@ static struct fake {
     PFN_vkGetInstanceProcAddr driver;  /* NULL: the pretended one */
     fake_gpu gpus[FAKE_MAX_GPUS];
     uint32_t gpu_count, version;       /* version of the loader; 0: it has no vkEnumerateInstanceVersion */
+    uint64_t budget;                   /* of the pretended heap, as VK_EXT_memory_budget tells it */
     bool incoherent;                   /* no memory is coherent */
     int fail_at;                       /* the call that fails, counted from 0; negative: none */
     bool fail_on;                      /* so does every later one */
@@ -203,7 +204,7 @@ FAKE_CALL(fake_instance, EnumerateDeviceExtensionProperties,
 {
     (void)gpu, (void)layer;
     return fake_list((const char *const[]){ VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, "VK_KHR_shader_float16_int8",
-        "VK_EXT_subgroup_size_control" }, 3, n, out);
+        "VK_EXT_subgroup_size_control", VK_EXT_MEMORY_BUDGET_EXTENSION_NAME }, 4, n, out);
 }
 
 FAKE_CALL(fake_instance, EnumeratePhysicalDevices, (VkInstance instance, uint32_t *n, VkPhysicalDevice *out), (instance, n, out))
@@ -501,6 +502,16 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(VkPhysi
         out->memoryTypes[i].propertyFlags &= ~(VkMemoryPropertyFlags)VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 }
 
+/* The heaps' budgets are what the test says; 0: their size. */
+static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice gpu, VkPhysicalDeviceMemoryProperties2 *out)
+{
+    if (fake.driver)
+        fake_instance.GetPhysicalDeviceMemoryProperties2(gpu, out);
+    for (VkBaseOutStructure *s = fake.driver ? NULL : out->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT)
+            ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)(void *)s)->heapBudget[0] = fake.budget;
+}
+
 static VKAPI_ATTR void VKAPI_CALL fake_GetDeviceQueue(VkDevice dev, uint32_t family, uint32_t index, VkQueue *out)
 {
     *out = FAKE_HANDLE(VkQueue, &fake_fixed[2]);
@@ -579,7 +590,8 @@ static const struct { const char *name; PFN_vkVoidFunction fake; void *driver; }
 #define D(name) { "vk" #name, (PFN_vkVoidFunction)fake_##name, &fake_device.name },
     BL_VK_GLOBAL(I)
     I(DestroyInstance) I(EnumeratePhysicalDevices) I(EnumerateDeviceExtensionProperties) I(CreateDevice) I(GetPhysicalDeviceProperties2)
-    I(GetPhysicalDeviceFeatures2) I(GetPhysicalDeviceMemoryProperties) I(GetPhysicalDeviceQueueFamilyProperties)
+    I(GetPhysicalDeviceFeatures2) I(GetPhysicalDeviceMemoryProperties) I(GetPhysicalDeviceMemoryProperties2)
+    I(GetPhysicalDeviceQueueFamilyProperties)
     { "vkGetDeviceProcAddr", (PFN_vkVoidFunction)fake_get_device, &fake_instance.GetDeviceProcAddr },
     D(DestroyDevice) D(GetDeviceQueue) D(QueueSubmit) D(QueueWaitIdle) D(CreateFence) D(DestroyFence) D(WaitForFences) D(ResetFences)
     D(AllocateMemory) D(FreeMemory) D(MapMemory) D(FlushMappedMemoryRanges) D(InvalidateMappedMemoryRanges) D(CreateBuffer)

@@ -128,7 +128,7 @@ static void devices_are_chosen_by_index_uuid_and_name(void **state)
 static void devices_that_lack_something_are_refused(void **state)
 {
     (void)state;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         three_gpus();
         fake_gpu *g = &fake.gpus[1];
         const char *problem = "";
@@ -137,6 +137,7 @@ static void devices_that_lack_something_are_refused(void **state)
         case 1: g->props.apiVersion = VK_MAKE_VERSION(1, 0, 300); problem = "Vulkan older than 1.1"; break;
         case 2: g->queue = VK_QUEUE_TRANSFER_BIT; problem = "no compute queue"; break;
         case 3: g->props.limits.maxComputeWorkGroupInvocations = 127; problem = "workgroups smaller than 128"; break;
+        case 4: g->props.limits.maxComputeSharedMemorySize = 16383; problem = "less than 16 KiB of workgroup memory"; break;
         default: g->props.limits.maxComputeWorkGroupSize[0] = 64; problem = "workgroups smaller than 128"; break;
         }
         assert_non_null(strstr(opened("1"), "Small Graphics 500 cannot be used: "));
@@ -192,25 +193,82 @@ static void capabilities_are_a_set(void **state)
 {
     (void)state;
     uint32_t caps = 7;
-    assert_int_equal(bl_caps_parse("base", &caps), BL_OK);
-    assert_int_equal(caps, 0);
-    for (uint32_t set = 0; set < 1u << BL_CAP_COUNT; set++) { /* every set survives its text */
-        char text[128];
+    uint64_t none[BL_LIMIT_COUNT] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+    for (uint32_t set = 1; set < 1u << BL_CAP_COUNT; set++) { /* every set survives its text */
+        char text[64];
         bl_caps_text(set, text);
-        assert_int_equal(bl_caps_parse(text, &caps), BL_OK);
+        assert_int_equal(bl_caps_parse(text, &caps, none), BL_OK);
         assert_int_equal(caps, set);
     }
-    assert_int_equal(bl_caps_parse("sg,s16,sg", &caps), BL_OK); /* in any order, even twice */
+    assert_int_equal(bl_caps_parse("sg,s16,sg", &caps, none), BL_OK); /* in any order, even twice */
     assert_int_equal(caps, BL_CAP_SG | BL_CAP_S16);
-    static const char *const bad[] = { "", ",", "s16,", ",s16", "s16,,sg", "S16", "s1", "s166", "s16 ,sg", "base,s16", "s16,base", "all" };
-    char known[128];
+    for (unsigned i = 0; i < BL_LIMIT_COUNT; i++)
+        assert_true(none[i] == UINT64_MAX);
+    static const char *const bad[] = { "", ",", "s16,", ",s16", "s16,,sg", "S16", "s1", "s166", "s16 ,sg", "s16,base", "all",
+        "binding", "binding=32M,", "binding=32M,s17" };
     for (size_t i = 0; i < BL_COUNT(bad); i++) {
-        assert_int_equal(bl_caps_parse(bad[i], &caps), BL_ERROR_USAGE);
+        assert_int_equal(bl_caps_parse(bad[i], &caps, none), BL_ERROR_USAGE);
         expect_reason("unknown capability");
         for (unsigned c = 0; c < BL_CAP_COUNT; c++) { /* the message names them all */
+            char known[64];
             bl_caps_text(1u << c, known);
             expect_reason(known);
         }
+        assert_int_equal(caps, BL_CAP_SG | BL_CAP_S16); /* a failure changes nothing */
+        assert_true(none[BL_LIMIT_BINDING] == UINT64_MAX);
+    }
+    assert_int_equal(bl_caps_parse("base,s16", &caps, none), BL_ERROR_USAGE);
+    expect_reason("\"s16\" beside base");
+    assert_int_equal(bl_caps_parse("base", &caps, none), BL_OK);
+    assert_int_equal(caps, 0);
+}
+
+static void limits_are_only_lowered(void **state)
+{
+    (void)state;
+    const uint64_t own[BL_LIMIT_COUNT] = { 1024, 64 << 10, 1u << 30, 4ull << 30 };
+    static const struct { const char *list; uint32_t caps; uint64_t limits[BL_LIMIT_COUNT]; const char *text; } good[] = {
+        { "binding=32M", BL_CAP_SG, { 1024, 65536, 32 << 20, 4ull << 30 }, "sg,binding=32M" },
+        { "s16,shared=20000,invocations=128", BL_CAP_S16, { 128, 20000, 1 << 30, 4ull << 30 }, "s16,invocations=128,shared=20000" },
+        { "allocation=3G,f16", BL_CAP_F16, { 1024, 65536, 1 << 30, 3ull << 30 }, "f16,allocation=3G" },
+        { "binding=2G,invocations=1K,s16", BL_CAP_S16, { 1024, 65536, 1 << 30, 4ull << 30 }, "s16" },
+        { "binding=64M,s16,binding=256M", BL_CAP_S16, { 1024, 65536, 64 << 20, 4ull << 30 }, "s16,binding=64M" },
+        { "base", 0, { 128, 16384, 128 << 20, 4ull << 30 }, "base" },
+        { "base,binding=32M,shared=1G", 0, { 128, 16384, 32 << 20, 4ull << 30 }, "base,binding=32M" },
+        { "binding=1024K,base", 0, { 128, 16384, 1 << 20, 4ull << 30 }, "base,binding=1M" },
+        { "sg,allocation=8388609", BL_CAP_SG, { 1024, 65536, 1 << 30, 8388609 }, "sg,allocation=8388609" },
+    };
+    for (size_t i = 0; i < BL_COUNT(good); i++)
+        for (int again = 0; again < 2; again++) { /* what is shown says the same */
+            uint32_t caps = BL_CAP_SG;
+            uint64_t limits[BL_LIMIT_COUNT];
+            char text[BL_CAPS_TEXT];
+            memcpy(limits, own, sizeof(limits));
+            assert_int_equal(bl_caps_parse(again ? good[i].text : good[i].list, &caps, limits), BL_OK);
+            assert_int_equal(caps, good[i].caps);
+            assert_memory_equal(limits, good[i].limits, sizeof(limits));
+            bl_caps_limits_text(caps, limits, own, text);
+            assert_string_equal(text, good[i].text);
+        }
+    static const struct { const char *list, *reason; } bad[] = {
+        { "binding=", "\"binding=\": binding is a whole number, perhaps of K, M or G, from 1M on" },
+        { "binding=M", "from 1M on" }, { "binding=32m", "from 1M on" }, { "binding=32MB", "from 1M on" }, { "binding=0", "from 1M on" },
+        { "binding=-1", "from 1M on" }, { "binding=1.5G", "from 1M on" }, { "binding= 32M", "from 1M on" },
+        { "binding=18446744073709551617G", "from 1M on" }, { "binding=1023K", "from 1M on" },
+        { "invocations=127", "invocations is a whole number, perhaps of K, M or G, from 128 on" },
+        { "s16,shared=16383", "shared is a whole number, perhaps of K, M or G, from 16K on" },
+        { "allocation=8191K", "allocation is a whole number, perhaps of K, M or G, from 8M on" },
+        { "memory=1G", "unknown limit \"memory\"; known are invocations, shared, binding and allocation" },
+        { "=1G", "unknown limit \"\"" }, { "s16=1", "unknown limit \"s16\"" }, { "base=1", "unknown limit \"base\"" },
+    };
+    for (size_t i = 0; i < BL_COUNT(bad); i++) {
+        uint32_t caps = BL_CAP_SG;
+        uint64_t limits[BL_LIMIT_COUNT];
+        memcpy(limits, own, sizeof(limits));
+        assert_int_equal(bl_caps_parse(bad[i].list, &caps, limits), BL_ERROR_USAGE);
+        expect_reason(bad[i].reason);
+        assert_int_equal(caps, BL_CAP_SG);
+        assert_memory_equal(limits, own, sizeof(limits));
     }
 }
 
@@ -244,6 +302,24 @@ static void forced_capabilities_clamp_the_device(void **state)
     fake.gpus[0].props.limits.maxStorageBufferRange = 64 << 20;
     assert_int_equal(bl_device_open(NULL, "base", &d), BL_OK);
     assert_int_equal(d->limits.binding, 64 << 20); /* clamped, never raised */
+    bl_device_close(&d);
+
+    char text[BL_CAPS_TEXT], before[BL_CAPS_TEXT];
+    fake.gpus[0].props.limits.maxStorageBufferRange = 1 << 30;
+    assert_int_equal(bl_device_open(NULL, NULL, &d), BL_OK);
+    const uint32_t whole = d->caps;
+    bl_device_caps_text(d, before);
+    bl_device_close(&d);
+    assert_int_equal(bl_device_open(NULL, "binding=32M,allocation=256M,shared=16K,invocations=128", &d), BL_OK);
+    assert_int_equal(d->caps, whole); /* limits leave the capabilities alone */
+    assert_int_equal(d->limits.binding, 32 << 20);
+    assert_int_equal(d->limits.allocation, 256 << 20);
+    assert_int_equal(d->limits.shared, 16 << 10);
+    assert_int_equal(d->limits.invocations, 128);
+    assert_int_equal(bl_block_limit(d), 256 << 20);
+    bl_device_caps_text(d, text);
+    assert_true(!strncmp(text, before, strlen(before)));
+    assert_string_equal(text + strlen(before), ",invocations=128,shared=16K,binding=32M,allocation=256M");
     bl_device_close(&d);
 
     assert_int_equal(bl_device_open(NULL, "sgsize,s16,cm", &d), BL_ERROR_DEVICE);
@@ -441,7 +517,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_without_vulkan), cmocka_unit_test(the_best_device_is_taken),
         cmocka_unit_test(devices_are_chosen_by_index_uuid_and_name), cmocka_unit_test(devices_that_lack_something_are_refused),
-        cmocka_unit_test(lists_say_what_devices_are), cmocka_unit_test(capabilities_are_a_set),
+        cmocka_unit_test(lists_say_what_devices_are), cmocka_unit_test(capabilities_are_a_set), cmocka_unit_test(limits_are_only_lowered),
         cmocka_unit_test(forced_capabilities_clamp_the_device), cmocka_unit_test(slices_stay_within_small_blocks),
         cmocka_unit_test(blocks_have_the_expected_size), cmocka_unit_test(memory_is_accounted), cmocka_unit_test(copies_go_piece_by_piece),
         cmocka_unit_test(times_wrap_with_their_bits),

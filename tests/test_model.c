@@ -306,9 +306,10 @@ static void contexts_refused(void **state)
         { "99999999999999999999", NULL, BL_PRECISION_AUTO, BL_ERROR_DEVICE, "present" },
         { NULL, "s17", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"s17\"; known are base, or any of s16" },
         { NULL, "", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"\"" },
-        { NULL, "base,sg", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"base\"" },
+        { NULL, "base,sg", BL_PRECISION_AUTO, BL_ERROR_USAGE, "\"sg\" beside base" },
         { NULL, "sg,", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"\"" },
         { NULL, "s", BL_PRECISION_AUTO, BL_ERROR_USAGE, "unknown capability \"s\"" },
+        { NULL, "binding=4K", BL_PRECISION_AUTO, BL_ERROR_USAGE, "binding is a whole number, perhaps of K, M or G, from 1M on" },
         { NULL, "base", BL_PRECISION_F16, BL_ERROR_DEVICE, "no 16-bit storage (capability s16)" },
         { NULL, "base", (bl_precision)9, BL_ERROR_USAGE, "options of another version" },
     };
