@@ -3,8 +3,6 @@
  * than a submission may, its submission has nothing else. */
 #include "fake_vulkan.h"
 #include "exec.h"
-#include <math.h>
-#include <sys/resource.h>
 
 static const double LIMIT = 250e6, SOFTWARE = 40; /* ns; flops of a nanosecond */
 
@@ -166,8 +164,10 @@ static void warm_submissions_are_short(void **state)
         machine m;
         double longest = 0, single = 0, cold = 0;
         uint32_t all = 0, long_ones = 0;
+        double begun = 0;
         start(&m, cases[i].build, cases[i].slower, cases[i].noise, cases[i].uneven);
         for (uint32_t k = 0; k < RUNS; k++) {
+            begun = fake.now;
             run_well(&m, cases[i].name);
             if (!k) {
                 cold = BL_MAX(seen.longest, seen.single);
@@ -183,11 +183,9 @@ static void warm_submissions_are_short(void **state)
         if (longest > LIMIT)
             fail_msg("%s: %.0f ms", cases[i].name, longest * 1e-6);
         assert_true(cases[i].slower < 1 || long_ones > all / 2);
+        assert_true(bl_exec_record(m.exec)->count < 20 + (fake.now - begun) / 5e6); /* nor are there more pieces than that takes */
         stop(&m);
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    print_message("%ld MiB of host memory\n", usage.ru_maxrss / 1024);
 }
 
 static void a_device_that_slows_down_is_learnt(void **state)
@@ -197,14 +195,15 @@ static void a_device_that_slows_down_is_learnt(void **state)
     for (size_t i = 0; i < BL_COUNT(to); i++) {
         machine m;
         start(&m, unet, 10, 0, 1);
-        for (uint32_t k = 0; k < 8; k++) {
-            if (k == 3)
+        for (uint32_t k = 1; k <= 8; k++) {
+            if (k == 4)
                 fake.speed /= to[i];
-            run_well(&m, "slower");
-            print_message("run %u: %.0f ms, %.0f ms; %u of %u long; %u dispatches\n", k + 1, seen.longest * 1e-6, seen.single * 1e-6,
-                          seen.long_ones, seen.count, bl_exec_record(m.exec)->count);
-            if (k && k != 3 && k != 4 && seen.longest > LIMIT)
-                fail_msg("run %u: %.0f ms", k + 1, seen.longest * 1e-6);
+            run_well(&m, "another speed");
+            print_message("%srun %u: %.0f ms%s", k == 1 ? to[i] > 1 ? "8 times slower from run 4 on: " : "8 times faster: " : "", k,
+                          seen.longest * 1e-6, k < 8 ? ", " : "\n");
+            if (k > 1 && k != 4 && seen.longest > LIMIT) /* one run is wrong, the next is right */
+                fail_msg("run %u: %.0f ms", k, seen.longest * 1e-6);
+            assert_true(k < 6 || seen.long_ones > seen.count / 2);
         }
         stop(&m);
     }
