@@ -1,9 +1,11 @@
-# --- kernels: every case of every op, and the bench -------------------------------
-add_executable(check ${CMAKE_CURRENT_LIST_DIR}/check.c)
-target_include_directories(check PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/shaders/inc ${CMAKE_SOURCE_DIR}/shaders
-  ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
-target_compile_definitions(check PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
-target_link_libraries(check PRIVATE blemish)
+# --- kernels: every case of every op, and the bench; whole networks: what they cost --
+foreach(NAME check measure)
+  add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
+    ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+  target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
+  target_link_libraries(${NAME} PRIVATE blemish)
+endforeach()
 add_test(NAME kernels COMMAND check)
 set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
 
