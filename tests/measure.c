@@ -164,7 +164,7 @@ static bl_result measure(bl_checkpoint *c, uint32_t size, const char *what)
         qsort(took, RUNS, sizeof(took[0]), by_value);
         first = took[RUNS / 2];
     }
-    const double host = peak_resident() - (d->software ? (double)d->peak : 0);
+    const double host = peak_resident() - (d->software ? (double)(s.load ? bl_weights_bytes(s.weights) : d->peak) : 0);
     printf("%-8s %-5s %6u %9.3f %9.1f %9.2f %9.0f %9.0f %9.0f\n", what, bl_dtype_name(s.stage.graph->type), size, first,
            s.load ? 0 : work(s.stage.graph) / first * 1e-9, ready, (double)bl_weights_bytes(s.weights) / MIB, (double)d->peak / MIB,
            host / MIB);
