@@ -361,6 +361,13 @@ static void learn(bl_exec *e)
     bl_kernels_learn(e->kernels);
 }
 
+/* True if there are several workgroups, which can be cut apart. */
+static bool divisible(const bl_exec *e, const segment *s)
+{
+    const uint32_t *groups = e->record.list[s->first].d.groups;
+    return s->count > 1 || groups[0] > 1 || groups[1] > 1 || groups[2] > 1;
+}
+
 /* Whether the cut is wrong: a segment by itself takes too long, or there are several times as many pieces as needed. */
 static bool cut_again(bl_exec *e)
 {
@@ -373,7 +380,7 @@ static bool cut_again(bl_exec *e)
     }
     for (uint32_t i = 0; i < e->submission_count; i++) {
         const submission *s = &e->submissions[i];
-        late |= s->count == 1 && s->ns > LIMIT / 2;
+        late |= s->count == 1 && s->ns > LIMIT / 2 && divisible(e, &e->segments[s->first]);
         e->longest = BL_MAX(e->longest, s->ns);
     }
     if (late && e->late) /* better knowledge of the kernels' speed was not enough */

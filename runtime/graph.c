@@ -202,7 +202,8 @@ bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b)
     for (int i = 0; i < 2 && whole != BL_NONE; i++) {
         const bl_tensor *t = &g->tensors[parts[i]];
         const bl_storage *s = &g->storages[t->storage];
-        if (t->view.stride == s->width && t->shape.c == s->width && t->view.off == 0 && !s->weight && !s->pinned && a != b)
+        if (t->view.stride == s->width && t->shape.c == s->width && t->view.off == 0 && rows_of(t->shape) == s->rows && !s->weight &&
+            !s->pinned && a != b)
             rebase(g, t->storage, g->tensors[whole].storage, first[i]);
         else
             copy_to(g, parts[i], bl_graph_channels(g, whole, first[i], t->shape.c));

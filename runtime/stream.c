@@ -244,10 +244,10 @@ static bl_result submit(bl_stream *s, VkCommandBuffer *list, uint32_t count, dou
     const bl_device *d = s->d;
     flight *f = &s->flights[s->next];
     BL_TRY(bl_device_check(d));
-    if (s->interrupt && s->interrupt(s->user))
-        BL_TRY(bl_fail(BL_ERROR_CANCELLED, "cancelled"));
     if (f->pending)
         BL_TRY(retire(s, f));
+    if (s->interrupt && s->interrupt(s->user)) /* after waiting: a wish to stop waits for two at most */
+        BL_TRY(bl_fail(BL_ERROR_CANCELLED, "cancelled"));
     STREAM_TRY(d->vk.ResetFences(d->dev, 1, &f->fence));
     if (s->sentinel)
         list[count++] = s->sentinel->cmd;

@@ -65,6 +65,7 @@ row asan asan
 for bits in 128 256 512; do
     row "kernels-width-$bits" env LP_NATIVE_VECTOR_WIDTH=$bits $bin/check
 done
+row reorderings env BLEMISH_REORDERINGS=1000 $bin/test_order
 row kernels-base $bin/check --caps base
 row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh -l $bin/Testing/Temporary/LastTest.log \
     ctest --test-dir $bin --output-on-failure

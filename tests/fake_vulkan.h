@@ -1,18 +1,19 @@
 /* A Vulkan for tests, put in front of every call by bl_vulkan_loader: counts calls and objects, makes the n-th call that may fail do so,
  * and watches that nothing is destroyed while it runs. Behind it is either the real driver, or a pretended one whose devices the test
- * describes: it keeps memory and copies, checks what it is given, and dispatches nothing. Included by one source file. */
+ * describes: it keeps memory and copies, checks what it is given, and dispatches nothing; time passes on a clock of its own as the work of
+ * the dispatches says. Included by one source file. */
 #ifndef FAKE_VULKAN_H
 #define FAKE_VULKAN_H
-#include "params.h"
-#include "stream.h"
+#include "kernel.h"
 #include <setjmp.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
-enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512, FAKE_MAX_COMMANDS = 64 };
+enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512 };
 
 /* A device of the pretended driver. */
 typedef struct fake_gpu {
@@ -42,7 +43,13 @@ static struct fake {
     bool fail_on;                      /* so does every later one */
     const char *fail_name;             /* only calls of this name count */
     VkResult error;
+    double speed;                      /* flops of a nanosecond; 0: work takes no time */
+    double overhead, compiling;        /* ns of a submission, and of the first one with a pipeline */
+    double noise, uneven;              /* share by which times vary to both sides; up to how many times slower some problems are */
+    void (*took)(double ns, double compiling, uint64_t groups); /* called for each submission; may be NULL */
     /* what happened */
+    double now, busy;                  /* ns: the host's clock; when the device will have done what it was given */
+    uint32_t random;
     int calls;
     const char *failed[FAKE_MAX_FAILED];
     uint32_t failed_count;
@@ -83,12 +90,20 @@ typedef struct fake_object {
     uint8_t *data;                     /* of memory */
     struct fake_object *memory;        /* of a buffer */
     struct fake_object *counter;       /* of a command buffer: the buffer that its sentinel counts in */
+    struct fake_object *before, *after;/* of command buffers: they go with their pool */
+    const bl_impl *impl;               /* of a pipeline */
+    bool compiled;                     /* so has this one been by its first dispatch */
+    struct fake_object *pipe;          /* of a command buffer: what is bound, and the sums of what was recorded */
+    bl_params params;
+    double flops, compiling;
+    uint64_t groups;
+    double end;                        /* of a fence */
 } fake_object;
 
 static fake_object *fake_bound;        /* buffer of the last descriptor set's first binding: sets are used as soon as they are written */
 
 static fake_object fake_fixed[4];      /* instance, device, queue, descriptor set */
-static fake_object *fake_commands[FAKE_MAX_COMMANDS];
+static fake_object fake_commands = { .before = &fake_commands, .after = &fake_commands }; /* the ring of them all */
 #define FAKE_HANDLE(type, object) ((type)(uintptr_t)(object))
 #define FAKE_OF(handle) ((fake_object *)(uintptr_t)(handle))
 
@@ -267,7 +282,20 @@ FAKE_NOTHING(InvalidateMappedMemoryRanges, (VkDevice dev, uint32_t n, const VkMa
 FAKE_NOTHING(BeginCommandBuffer, (VkCommandBuffer cmd, const VkCommandBufferBeginInfo *i), (cmd, i))
 FAKE_NOTHING(EndCommandBuffer, (VkCommandBuffer cmd), (cmd))
 FAKE_NOTHING(ResetFences, (VkDevice dev, uint32_t n, const VkFence *fences), (dev, n, fences))
-FAKE_NOTHING(SetDebugUtilsObjectNameEXT, (VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i), (dev, i))
+
+/* Pipelines are known by their label. */
+FAKE_CALL(fake_device, SetDebugUtilsObjectNameEXT, (VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i), (dev, i))
+{
+    (void)dev;
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+            char label[96];
+            bl_kernel_label((bl_kernel)k, (bl_dtype)t, label);
+            if (i->objectType == VK_OBJECT_TYPE_PIPELINE && !strcmp(label, i->pObjectName))
+                FAKE_OF(i->objectHandle)->impl = &bl_impls[k];
+        }
+    return VK_SUCCESS;
+}
 
 /* --- calls with a memory of their own ------------------------------------------------------------------------------------- */
 
@@ -345,17 +373,21 @@ static VKAPI_ATTR void VKAPI_CALL fake_DestroyPipeline(VkDevice dev, VkPipeline 
         fake_delete(FAKE_OF(pipe));
 }
 
+static void fake_delete_commands(fake_object *o)
+{
+    o->before->after = o->after;
+    o->after->before = o->before;
+    fake_delete(o);
+}
+
 /* The pool's buffers go with it; more than the stream's own one is a leak while the program runs. */
 static VKAPI_ATTR void VKAPI_CALL fake_DestroyCommandPoolAndBuffers(VkDevice dev, VkCommandPool pool, const VkAllocationCallbacks *a)
 {
     if (fake.live[FAKE_CommandBuffer] > 1)
         fake_misuse("still has command buffers", "DestroyCommandPool");
     fake.live[FAKE_CommandBuffer] = 0;
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++) {
-        if (fake_commands[i])
-            fake_delete(fake_commands[i]);
-        fake_commands[i] = NULL;
-    }
+    while (fake_commands.after != &fake_commands)
+        fake_delete_commands(fake_commands.after);
     fake_DestroyCommandPool(dev, pool, a);
 }
 
@@ -365,9 +397,13 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_AllocateCommandBuffers(VkDevice dev, 
     if (fake_fails("AllocateCommandBuffers"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.AllocateCommandBuffers(dev, i, out) : VK_SUCCESS;
-    for (int i = 0; !fake.driver && !*out && i < FAKE_MAX_COMMANDS; i++)
-        if (!fake_commands[i])
-            *out = FAKE_HANDLE(VkCommandBuffer, fake_commands[i] = fake_new(0, false));
+    if (!fake.driver) {
+        fake_object *o = fake_new(0, false);
+        o->before = fake_commands.before;
+        o->after = &fake_commands;
+        o->before->after = o->after->before = o;
+        *out = FAKE_HANDLE(VkCommandBuffer, o);
+    }
     fake.live[FAKE_CommandBuffer] += r == VK_SUCCESS;
     return r;
 }
@@ -377,12 +413,32 @@ static VKAPI_ATTR void VKAPI_CALL fake_FreeCommandBuffers(VkDevice dev, VkComman
     fake_destroyed(FAKE_CommandBuffer, "FreeCommandBuffers");
     if (fake.driver)
         fake_device.FreeCommandBuffers(dev, pool, n, list);
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++)
-        if (fake_commands[i] && fake_commands[i] == FAKE_OF(*list)) {
-            fake_delete(fake_commands[i]);
-            fake_commands[i] = NULL;
-        }
+    else
+        fake_delete_commands(FAKE_OF(*list));
 }
+
+/* Time passes for what was submitted: the device does one after the other. */
+static void fake_work(const VkSubmitInfo *info, fake_object *fence)
+{
+    double flops = 0, compiling = 0;
+    uint64_t groups = 0;
+    for (uint32_t i = 0; i < info->commandBufferCount; i++) {
+        fake_object *c = FAKE_OF(info->pCommandBuffers[i]);
+        flops += c->flops;
+        compiling += c->compiling;
+        groups += c->counter ? 0 : c->groups; /* the sentinel does not count */
+        c->compiling = 0;
+    }
+    fake.random = fake.random * 1664525u + 1013904223u;
+    const double varied = 1 + fake.noise * ((fake.random >> 8) / 8388608.0 - 1);
+    const double ns = fake.overhead + (fake.speed > 0 ? flops / fake.speed * varied : 0);
+    fake.busy = BL_MAX(fake.busy, fake.now) + ns + compiling;
+    fence->end = fake.busy;
+    if (fake.took)
+        fake.took(ns, compiling, groups);
+}
+
+static inline double fake_clock(void) { return fake.now; }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n, const VkSubmitInfo *infos, VkFence fence)
 {
@@ -390,6 +446,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n
         return fake.error;
     const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, infos, fence) : VK_SUCCESS;
     fake.pending |= r == VK_SUCCESS;
+    if (!fake.driver)
+        fake_work(infos, FAKE_OF(fence));
     for (uint32_t i = 0; !fake.driver && i < infos->commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
         const fake_object *c = FAKE_OF(infos->pCommandBuffers[i])->counter;
         if (c)
@@ -404,6 +462,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_WaitForFences(VkDevice dev, uint32_t 
         return fake.error;
     const VkResult r = fake.driver ? fake_device.WaitForFences(dev, n, fences, all, limit) : VK_SUCCESS;
     fake.pending &= r != VK_SUCCESS;
+    if (!fake.driver)
+        fake.now = BL_MAX(fake.now, FAKE_OF(*fences)->end);
     return r;
 }
 
@@ -413,6 +473,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueWaitIdle(VkQueue queue)
         return fake.error;
     const VkResult r = fake.driver ? fake_device.QueueWaitIdle(queue) : VK_SUCCESS;
     fake.pending &= r != VK_SUCCESS;
+    fake.now = BL_MAX(fake.now, fake.busy);
     return r;
 }
 
@@ -539,7 +600,16 @@ FAKE_VOID(fake_device, CmdDispatchBase, (VkCommandBuffer cmd, uint32_t bx, uint3
 {
     if (!x || !y || !z || bx + x > 65535 || by + y > 65535 || bz + z > 65535)
         fake_misuse("number of workgroups", "CmdDispatchBase");
-    (void)cmd;
+    fake_object *c = FAKE_OF(cmd), *pipe = c->pipe;
+    if (!pipe || !pipe->impl)
+        return;
+    uint32_t grid[3];
+    pipe->impl->grid(pipe->impl, &c->params, grid);
+    const double flops = bl_op_infos[pipe->impl->op].flops(&c->params), odd = 1 + BL_MAX(fake.uneven - 1, 0) * fmod(flops, 977) / 977;
+    c->flops += flops * odd * x / grid[0] * y / grid[1] * z / grid[2];
+    c->groups += (uint64_t)x * y * z;
+    c->compiling += pipe->compiled ? 0 : fake.compiling;
+    pipe->compiled = true;
 }
 
 /* Done at once: the library records a copy right before it submits it. */
@@ -555,7 +625,12 @@ FAKE_VOID(fake_device, CmdCopyBuffer, (VkCommandBuffer cmd, VkBuffer from, VkBuf
 }
 
 #define FAKE_SILENT(name, params, args) FAKE_VOID(fake_device, name, params, args) { FAKE_IGNORE args; }
-FAKE_SILENT(CmdBindPipeline, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipeline pipe), (cmd, point, pipe))
+FAKE_VOID(fake_device, CmdBindPipeline, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipeline pipe), (cmd, point, pipe))
+{
+    (void)point;
+    FAKE_OF(cmd)->pipe = FAKE_OF(pipe);
+}
+
 FAKE_SILENT(CmdBindDescriptorSets, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipelineLayout layout, uint32_t first, uint32_t n,
     const VkDescriptorSet *sets, uint32_t offsets, const uint32_t *offset), (cmd, point, layout, first, n, sets, offsets, offset))
 
@@ -565,6 +640,7 @@ FAKE_VOID(fake_device, CmdPushConstants, (VkCommandBuffer cmd, VkPipelineLayout 
 {
     (void)layout, (void)stages, (void)at;
     const struct sentinel_params *p = data;
+    memcpy(&FAKE_OF(cmd)->params, data, n);
     if (n == sizeof(*p) && p->x.off == 0 && p->x.stride == 1 && p->last == BL_SENTINEL_LAST)
         FAKE_OF(cmd)->counter = fake_bound;
 }
@@ -647,7 +723,7 @@ static void fake_reset(PFN_vkGetInstanceProcAddr driver)
 
 /* --- expectations ----------------------------------------------------------------------------------------------------------- */
 
-static void expect_reason(const char *part)
+static inline void expect_reason(const char *part)
 {
     if (!strstr(bl_last_error(), part))
         fail_msg("\"%s\" lacks \"%s\"", bl_last_error(), part);
