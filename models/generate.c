@@ -198,6 +198,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     bl_result result = BL_OK;
     const double begun = now();
     job j = { .o = options, .c = model->checkpoint };
+    BL_TRY(bl_device_check(j.c->context->device));
     BL_TRY(fill_in(&j));
     BL_TRY(encode_prompts(&j));
     bl_noise_normal(options->seed, BL_NOISE_LATENTS, 0, j.values, j.noise);

@@ -79,6 +79,11 @@ static void the_counter_stops_at_the_end(void **state)
         t.step = BL_MIN(expected, (uint32_t)STEPS);
         assert_memory_equal(&got, &t, sizeof(t));
     }
+    t.step = 0x7fc00000; /* spoilt: not made a number of steps that looks right */
+    assert_int_equal(bl_stream_write(stream, &steps, 0, &t, sizeof(t)), BL_OK);
+    run(BL_OP_step_next_fwd, &p, none, &steps);
+    assert_int_equal(bl_stream_read(stream, &steps, 0, &got, sizeof(got)), BL_OK);
+    assert_memory_equal(&got, &t, sizeof(t));
     teardown(&arena);
 }
 
