@@ -55,3 +55,10 @@ if(TARGET test_cli AND TARGET blemish-cli)
   target_compile_definitions(test_cli PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
   add_dependencies(test_cli blemish-cli)
 endif()
+
+# The command line in a process whose driver misbehaves.
+if(TARGET test_defence)
+  list(FILTER CLI_SOURCES EXCLUDE REGEX /main\\.c$)
+  target_sources(test_defence PRIVATE ${CLI_SOURCES})
+  target_include_directories(test_defence PRIVATE ${CMAKE_SOURCE_DIR}/cli)
+endif()
