@@ -22,14 +22,17 @@ uint teams() { return WG / team_size(); }
 uint team_index() { return reduce_lane() / team_size(); }
 uint team_lane() { return reduce_lane() % team_size(); }
 
-const uint LANE_SLOTS = 8;  // enough for teams of 4
+const uint LANE_SLOTS = SUBGROUP == 1 ? 8 : 4;  // a subgroup has at least 4 lanes
+// Slots of a lane; unrolled, or compilers keep them in memory.
+#define EACH_SLOT(j) [[unroll]] for (uint j = 0; j < LANE_SLOTS; j++) if (j < SLOTS / team_size())
 
 // The total of all slots, in every lane of the team. slots[j] is slot team_lane() + j * team_size(). Called by all lanes together.
 vec4 team_sum(vec4 slots[LANE_SLOTS])
 {
-    for (uint apart = SLOTS / team_size() / 2; apart > 0; apart /= 2)
-        for (uint j = 0; j < apart; j++)
-            slots[j] += slots[j + apart];
+    [[unroll]] for (uint apart = LANE_SLOTS / 2; apart > 0; apart /= 2)
+        if (apart < SLOTS / team_size())
+            [[unroll]] for (uint j = 0; j < apart; j++)
+                slots[j] += slots[j + apart];
     vec4 v = slots[0];
 #if SUBGROUP
     for (uint apart = team_size() / 2; apart > 0; apart /= 2)
