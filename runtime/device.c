@@ -185,7 +185,7 @@ static uint32_t features_caps(const features *f, const VkPhysicalDeviceSubgroupP
     uint32_t caps = 0;
     caps |= f->storage16.storageBuffer16BitAccess ? BL_CAP_S16 : 0;
     caps |= f->float16.shaderFloat16 ? BL_CAP_F16 : 0;
-    caps |= sg->subgroupSize >= 4 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+    caps |= sg->subgroupSize >= 8 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
         (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
     caps |= f->subgroup_size.subgroupSizeControl && f->subgroup_size.computeFullSubgroups ? BL_CAP_SGSIZE : 0;
 #ifdef VK_KHR_shader_integer_dot_product

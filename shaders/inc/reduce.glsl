@@ -2,7 +2,7 @@
 // alike: 32 slots of four components, each summed by one lane, then halved: slot s += slot s + 16, s + 8, .. s + 1.
 //
 // The lanes of a team work on one row; a workgroup has teams() of them and ROWS rows. With SUBGROUP a team is a subgroup (a part of
-// 32 lanes of a larger one, sizes 4 .. 128) and needs neither shared memory nor barriers; without, it is 8 lanes.
+// 32 lanes of a larger one, sizes 8 .. 128) and needs neither shared memory nor barriers; without, it is 8 lanes.
 layout(local_size_x = 32) in;
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 32;
@@ -22,7 +22,7 @@ uint teams() { return WG / team_size(); }
 uint team_index() { return reduce_lane() / team_size(); }
 uint team_lane() { return reduce_lane() % team_size(); }
 
-const uint LANE_SLOTS = SUBGROUP == 1 ? 8 : 4;  // a subgroup has at least 4 lanes
+const uint LANE_SLOTS = 4;  // at most, as a team has at least 8 lanes
 // Slots of a lane; unrolled, or compilers keep them in memory.
 #define EACH_SLOT(j) [[unroll]] for (uint j = 0; j < LANE_SLOTS; j++) if (j < SLOTS / team_size())
 
