@@ -1,5 +1,5 @@
 # --- kernels: every case of every op, and the bench; whole networks: what they cost --
-foreach(NAME check measure)
+foreach(NAME check measure host_side)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
