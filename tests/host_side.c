@@ -1,7 +1,8 @@
 /* The host's side of every network on a driver that compiles and submits but computes nothing, such as a real driver on a pretended
  * kernel: devices are opened, kernels chosen and compiled, memory planned and allocated, everything recorded, submitted and waited for.
  *   host_side --model DIR [--size PIXELS] [--precision f16|f32] [--caps LIST]
- * One JSON line: device, capabilities, precision, submissions, dispatches, pipelines, bytes at the peak, or the error. Exit 0: it went through.
+ * One JSON line: device, capabilities, precision, submissions, dispatches, pipelines, bytes at the peak, or the error. Exit 0: it went
+ * through.
  *
  * A driver that does nothing would be found out by the completion sentinel (runtime/stream.h), and that is tried first: without help, the
  * first submission must be refused. Then this program counts in the driver's place. */
@@ -38,7 +39,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL bind_memory(VkDevice d, VkBuffer b, VkDevi
     return driver.vk.BindBufferMemory(d, b, m, at);
 }
 
-static VKAPI_ATTR VkResult VKAPI_CALL map_memory(VkDevice d, VkDeviceMemory m, VkDeviceSize at, VkDeviceSize n, VkMemoryMapFlags f, void **out)
+static VKAPI_ATTR VkResult VKAPI_CALL map_memory(VkDevice d, VkDeviceMemory m, VkDeviceSize at, VkDeviceSize n, VkMemoryMapFlags f,
+                                                 void **out)
 {
     const VkResult r = driver.vk.MapMemory(d, m, at, n, f, out);
     if (r == VK_SUCCESS && m == driver.memory)
