@@ -96,6 +96,7 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
     if (!c)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
     c->context = context;
+    BL_TRY(bl_device_check(context->device));
     if (bl_path_is_file(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
                        dir));
@@ -148,6 +149,26 @@ void bl_stage_destroy(bl_stage *s)
     bl_exec_destroy(&s->exec);
     bl_graph_destroy(&s->graph);
     *s = (bl_stage){ 0 };
+}
+
+/* By bits, because compilers may assume that there are no others. */
+static bool all_finite(const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        if ((bits & 0x7f800000) == 0x7f800000)
+            return false;
+    }
+    return true;
+}
+
+bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count, const char *trouble)
+{
+    const bl_result result = bl_exec_read(s->exec, x, data, count);
+    if (result != BL_OK || all_finite(data, count))
+        return result;
+    return bl_fail(BL_ERROR_MODEL, "%s%s", trouble, s->graph->type == BL_F16 ? ": try --precision f32" : "");
 }
 
 enum { TEXT, UNET, VAE, NETS };
@@ -359,7 +380,7 @@ bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, f
     BL_TRY(bl_stage_text(c, count, false, &s));
     BL_TRY(bl_exec_write(s.exec, s.x, x, values));
     BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_exec_read(s.exec, s.out, out, values));
+    BL_TRY(bl_stage_read(&s, s.out, out, values, "the text embedding is not finite"));
 fail:
     bl_stage_destroy(&s);
     bl_free(x);

@@ -40,6 +40,8 @@ typedef struct bl_stage {
     bl_value out;                    /* kept output */
 } bl_stage;
 void bl_stage_destroy(bl_stage *s);  /* zeroes *s; a zeroed one is accepted */
+/* Reads a kept tensor; BL_ERROR_MODEL with the reason `trouble` when a value is not finite. */
+bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count, const char *trouble);
 
 /* `keep_named`: tensors with the names of diffusers' modules can be read after a run. */
 

@@ -190,7 +190,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     bl_result result = BL_OK;
     const double begun = bl_clock();
     job j = { .o = options, .c = model->checkpoint };
-    BL_TRY(bl_device_check(model->checkpoint->context->device));
+    BL_TRY(bl_device_check(j.c->context->device));
     BL_TRY(fill_in(&j));
     bl_checkpoint_begin(j.c, false);
     BL_TRY(encode_prompts(&j));

@@ -94,8 +94,8 @@ typedef enum bl_precision { BL_PRECISION_AUTO, BL_PRECISION_F32, BL_PRECISION_F1
 typedef struct bl_context_options {
     size_t struct_size;
     const char *device;      /* index, UUID or part of a name; NULL: the best GPU, a software device only if there is no other */
-    /* Capabilities to use, and limits to lower: "s16,sg", "base" for none with the limits of the weakest devices, "shared=16K,binding=64M"
-     * (bytes; also invocations and allocation) with the capabilities that NULL means: all the device has and profits from. */
+    /* Capabilities to use and limits to lower. "s16,sg": these only; "base": none, and the limits of the weakest devices;
+     * "shared=16K,binding=64M": limits in bytes (also invocations, allocation), all capabilities; NULL: all the device has. */
     const char *caps;
     bl_precision precision;  /* storage of weights and activations; AUTO: f16 on a GPU that stores 16 bit, else f32 */
     const char *cache_dir;   /* pipeline cache; NULL: none is read or written */

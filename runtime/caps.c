@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[BL_CAP_COUNT] = { "s16", "f16", "sg", "sgsize", "dot8", "cm", "shm" };
+static const char *const names[BL_CAP_COUNT] = { "s16", "f16", "sg", "sgsize", "dot8", "cm", "tall" };
 
 /* What the kernels and the staging buffer need, and what the weakest devices we serve have. */
 static const struct { const char *name; uint64_t least, base; } limit_infos[BL_LIMIT_COUNT] = {
@@ -94,13 +94,11 @@ bl_result bl_caps_parse(const char *text, uint32_t *caps, uint64_t limits[BL_LIM
             unsigned i = 0;
             while (i < BL_CAP_COUNT && (strlen(names[i]) != n || memcmp(names[i], s, n)))
                 i++;
-            if (n == 4 && !memcmp(s, "base", n) && !set)
+            if (n == 4 && !memcmp(s, "base", n))
                 base = true;
-            else if (base)
-                return bl_fail(BL_ERROR_USAGE, "\"%.*s\" beside base, which means no capability at all", (int)BL_MIN(n, 40), s);
             else if (i == BL_CAP_COUNT)
                 return bl_fail(BL_ERROR_USAGE, "unknown capability \"%.*s\"; known are base, or any of "
-                               "s16,f16,sg,sgsize,dot8,cm,shm; and limits", (int)BL_MIN(n, 40), s);
+                               "s16,f16,sg,sgsize,dot8,cm,tall; and limits", (int)BL_MIN(n, 40), s);
             else
                 set |= 1u << i;
             only_limits = false;
@@ -109,6 +107,8 @@ bl_result bl_caps_parse(const char *text, uint32_t *caps, uint64_t limits[BL_LIM
         if (!*s)
             break;
     }
+    if (base && set)
+        return bl_fail(BL_ERROR_USAGE, "\"%.80s\": base means no capability; only limits stand beside it", text);
     if (!only_limits)
         *caps = set;
     for (unsigned i = 0; i < BL_LIMIT_COUNT; i++)

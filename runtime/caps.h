@@ -6,11 +6,11 @@
 typedef enum bl_cap {
     BL_CAP_S16 = 1 << 0,     /* 16-bit storage */
     BL_CAP_F16 = 1 << 1,     /* fp16 arithmetic */
-    BL_CAP_SG = 1 << 2,      /* subgroup arithmetic and shuffles in compute shaders */
+    BL_CAP_SG = 1 << 2,      /* subgroup arithmetic and shuffles in compute shaders, at least 8 lanes */
     BL_CAP_SGSIZE = 1 << 3,  /* subgroup size control */
     BL_CAP_DOT8 = 1 << 4,    /* 8-bit integer dot product */
     BL_CAP_CM = 1 << 5,      /* KHR cooperative matrix */
-    BL_CAP_SHM = 1 << 6,     /* workgroup memory worth using; a software device has it, but uses it only when asked */
+    BL_CAP_TALL = 1 << 6,    /* tall register tiles: registers are memory, and workgroup memory a detour; software devices */
 } bl_cap;
 enum { BL_CAP_COUNT = 7 };
 

@@ -209,10 +209,10 @@ static uint32_t features_caps(const features *f, const VkPhysicalDeviceSubgroupP
 {
     const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
         VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-    uint32_t caps = BL_CAP_SHM;
+    uint32_t caps = 0;
     caps |= f->storage16.storageBuffer16BitAccess ? BL_CAP_S16 : 0;
     caps |= f->float16.shaderFloat16 ? BL_CAP_F16 : 0;
-    caps |= sg->subgroupSize >= 4 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+    caps |= sg->subgroupSize >= 8 && (sg->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
         (sg->supportedOperations & wanted) == wanted ? BL_CAP_SG : 0;
     caps |= f->subgroup_size.subgroupSizeControl && f->subgroup_size.computeFullSubgroups ? BL_CAP_SGSIZE : 0;
 #ifdef VK_KHR_shader_integer_dot_product
@@ -270,7 +270,7 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
 
     features_chain(f, have, count, d->props.apiVersion);
     d->api.GetPhysicalDeviceFeatures2(d->phys, &f->core);
-    d->caps = features_caps(f, &sg);
+    d->caps = features_caps(f, &sg) | (d->software ? BL_CAP_TALL : 0);
     const VkPhysicalDeviceLimits *l = &d->props.limits;
     d->limits = (bl_limits){
         .invocations = BL_MIN(l->maxComputeWorkGroupInvocations, l->maxComputeWorkGroupSize[0]),
@@ -375,9 +375,10 @@ static bl_result choose(const bl_device_info *infos, uint32_t count, const char 
     return matches == 1 ? BL_OK : bl_fail(BL_ERROR_DEVICE, "\"%.60s\" matches %u devices: give its index or UUID", which, matches);
 }
 
-/* Keeps the forced subset of `all`, and lowers limits. */
-static bl_result force_caps(bl_device *d, uint32_t all, const char *text)
+/* Keeps the forced subset, and lowers limits. */
+static bl_result force_caps(bl_device *d, const char *text)
 {
+    const uint32_t all = d->caps;
     bl_limits *l = &d->limits;
     uint64_t limits[BL_LIMIT_COUNT] = { [BL_LIMIT_INVOCATIONS] = l->invocations, [BL_LIMIT_SHARED] = l->shared,
         [BL_LIMIT_BINDING] = l->binding, [BL_LIMIT_ALLOCATION] = l->allocation };
@@ -433,11 +434,8 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
     BL_TRY(describe(d, index, &f));
     if (!d->info.usable)
         BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s cannot be used: %s", d->info.name, d->info.problem));
-    const uint32_t all = d->caps;
-    if (d->software)
-        d->caps &= ~(uint32_t)BL_CAP_SHM; /* its workgroup memory is a detour through barriers */
     if (caps)
-        BL_TRY(force_caps(d, all, caps));
+        BL_TRY(force_caps(d, caps));
     d->family = (uint32_t)find_family(d);
 
     VkQueueFamilyProperties families[MAX_FAMILIES];

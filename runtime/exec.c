@@ -323,6 +323,11 @@ fail:
     return result;
 }
 
+bl_result bl_exec_step(bl_exec *e, uint32_t *step)
+{
+    return bl_stream_read(e->stream, &e->steps, offsetof(step_header, step), step, sizeof(*step));
+}
+
 /* --- running -------------------------------------------------------------------------------------------------------- */
 
 /* Says where the first submission that did not finish was, and keeps that with the loss of a device. */

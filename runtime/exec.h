@@ -19,6 +19,8 @@ bl_result bl_exec_write(bl_exec *e, bl_value x, const float *data, size_t count)
 bl_result bl_exec_read(bl_exec *e, bl_value x, float *data, size_t count);
 /* Sets the step table, at most as many rows as at creation, and starts at its first row. */
 bl_result bl_exec_set_steps(bl_exec *e, const struct bl_step *steps, uint32_t count);
+/* The row of the step table that the next run uses, which is the number of runs since bl_exec_set_steps. */
+bl_result bl_exec_step(bl_exec *e, uint32_t *step);
 /* Runs the whole graph once and waits. Segments are grouped into submissions of about 100 ms by the times of earlier runs; one that takes
  * too long by itself is recorded again in smaller pieces. A failure names the segment and its kernels. */
 bl_result bl_exec_run(bl_exec *e);

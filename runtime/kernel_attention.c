@@ -61,7 +61,7 @@ void bl_grid_attention_staged(const bl_impl *impl, const bl_params *p, uint32_t 
 }
 
 /* A workgroup has tile_m queries of a head of an image. */
-void bl_grid_attention_wide(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+void bl_grid_attention_tile(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
 {
     const struct attention_params *q = &p->attention_fwd;
     grid(bl_ceil_div(q->tq, impl->tile_m), q->heads, q->images, groups);

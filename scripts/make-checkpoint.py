@@ -5,8 +5,8 @@
 
 For measuring time and memory where no trained checkpoint is at hand: the pictures are finite and not flat, but show nothing. Names
 and shapes are stated here from the published models, not from this program, and the number of parameters is checked, so that a
-checkpoint that loads says something about the loader. Needs Python 3 and nothing else; never builds more than one row of values in
-memory. FOLDER must not exist and appears when it is complete."""
+checkpoint that loads says something about the loader. Needs Python 3 and nothing else, and little memory. FOLDER must not exist and
+appears when it is complete."""
 import argparse
 import json
 import os

@@ -17,22 +17,18 @@ void main()
     const uint pixels = p.oh * p.ow, rows = p.images * pixels;
     if (tile_row() >= rows)
         return;
-    place at[2];
-    [[unroll]] for (uint i = 0; i < 2; i++) {
-        at[i] = place_of(min(tile_row() + brought(i), rows - 1));
-        col[i] = (p.w.off + min(tile_column() + brought(i), p.oc - 1) * p.w.stride) / 4;
-    }
+    col = (p.w.off + min(tile_column() + brought_column(), p.oc - 1) * p.w.stride) / 4;
     clear();
     for (uint tap = 0; tap < p.kernel * p.kernel; tap++) {
         [[unroll]] for (uint i = 0; i < 2; i++) {
-            uint r;
-            live[i] = tap_row(at[i], tap / p.kernel, tap % p.kernel, r);
-            row[i] = (p.x.off + r * p.x.stride) / 4;
+            uint r;  // places are found anew for every tap: kept, they would push sums out of the registers
+            const bool inside = tap_row(place_of(min(tile_row() + brought_row(i), rows - 1)), tap / p.kernel, tap % p.kernel, r);
+            row[i] = inside ? (p.x.off + r * p.x.stride) / 4 : NOWHERE;
         }
         accumulate(tap * p.c / 4, p.c / 4);
     }
-    for (uint i = 0; i < 8; i++) {
-        const uint m = tile_row() + lane_row() + i / 2, n = tile_column() + lane_column() + i % 2 * 32;
+    for (uint i = 0; i < 4 * HALVES; i++) {
+        const uint m = tile_row() + result_row(i), n = tile_column() + result_column(i);
         if (m < rows && n < p.oc)
             finish(result(i), m, m / pixels, n);
     }

@@ -15,14 +15,13 @@ void main()
     if (tile_row() >= p.m)
         return;
     [[unroll]] for (uint i = 0; i < 2; i++) {
-        row[i] = (p.x.off + min(tile_row() + brought(i), p.m - 1) * p.x.stride) / 4;
-        col[i] = (p.w.off + min(tile_column() + brought(i), p.n - 1) * p.w.stride) / 4;
-        live[i] = true;
+        row[i] = (p.x.off + min(tile_row() + brought_row(i), p.m - 1) * p.x.stride) / 4;
     }
+    col = (p.w.off + min(tile_column() + brought_column(), p.n - 1) * p.w.stride) / 4;
     clear();
     accumulate(0, p.k / 4);
-    for (uint i = 0; i < 8; i++) {
-        const uint m = tile_row() + lane_row() + i / 2, n = tile_column() + lane_column() + i % 2 * 32;
+    for (uint i = 0; i < 4 * HALVES; i++) {
+        const uint m = tile_row() + result_row(i), n = tile_column() + result_column(i);
         if (m < p.m && n < p.n)
             finish(result(i), m, m / p.a_rows, n);
     }

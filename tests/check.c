@@ -401,8 +401,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "check: %s%s\n", skip ? "skipped: " : "", bl_last_error());
         return skip ? 77 : 1;
     }
-    if (!caps) /* also what a software device would not use by itself */
-        device->caps |= BL_CAP_SHM;
     if (bl_stream_create(device, &stream) != BL_OK || bl_kernels_create(device, NULL, &kernels) != BL_OK)
         die("device");
     char text[BL_CAPS_TEXT];

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512 };
+enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512, FAKE_MAX_BUFFERS = 256 };
 
 /* A device of the pretended driver. */
 typedef struct fake_gpu {
@@ -41,12 +41,13 @@ static struct fake {
     bool incoherent;                   /* no memory is coherent */
     int fail_at;                       /* the call that fails, counted from 0; negative: none */
     bool fail_on;                      /* so does every later one */
-    const char *fail_name;             /* only calls of this name count */
+    const char *fail_name;             /* only calls named here count */
     VkResult error;
     double speed;                      /* flops of a nanosecond; 0: work takes no time */
     double overhead, compiling;        /* ns of a submission, and of the first one with a pipeline */
     double noise, uneven;              /* share by which times vary to both sides; up to how many times slower some problems are */
     void (*took)(double ns, double compiling, uint64_t groups); /* called for each submission; may be NULL */
+    void (*at_submit)(VkSubmitInfo *); /* before every submission, which it may change */
     /* what happened */
     double now, busy;                  /* ns: the host's clock; when the device will have done what it was given */
     uint32_t random;
@@ -54,7 +55,12 @@ static struct fake {
     const char *failed[FAKE_MAX_FAILED];
     uint32_t failed_count;
     int live[FAKE_OBJECT_COUNT];
-    bool pending;                      /* submitted, not waited for */
+    uint32_t submissions;              /* calls of QueueSubmit */
+    VkDevice dev;                      /* the last one */
+    uint32_t family;                   /* of its queue */
+    struct { VkBuffer buf; uint64_t size; } buffers[FAKE_MAX_BUFFERS]; /* in the order that they were made; destroyed ones have size 0 */
+    uint32_t buffer_count;
+    int pending;                       /* submissions not waited for */
     char misuse[256];                  /* the first breach of Vulkan's rules; "" if none */
     size_t cache_data;                 /* initialDataSize of the last pipeline cache */
     uint32_t enabled;                  /* BL_CAP_S16 and F16 as the last device was created with */
@@ -67,7 +73,7 @@ static VkQueue fake_queue;
 
 static bool fake_fails(const char *name)
 {
-    if (fake.fail_name && strcmp(name, fake.fail_name))
+    if (fake.fail_name && !strstr(fake.fail_name, name))
         return false;
     const int now = fake.calls++;
     if (fake.fail_at < 0 || now < fake.fail_at || (now > fake.fail_at && !fake.fail_on))
@@ -129,7 +135,7 @@ static void fake_destroyed(int type, const char *what)
         fake_misuse("destroyed while commands run", what);
     if (fake.pending && fake.driver)
         fake_device.QueueWaitIdle(fake_queue);
-    fake.pending = false;
+    fake.pending = 0;
     if (--fake.live[type] < 0)
         fake_misuse("destroyed twice", what);
 }
@@ -163,6 +169,26 @@ static void fake_destroyed(int type, const char *what)
     }
 
 FAKE_OBJECT(Buffer, VkBuffer, CreateBuffer, VkBufferCreateInfo, DestroyBuffer, i->size, false)
+
+static VKAPI_ATTR VkResult VKAPI_CALL fake_CreateNotedBuffer(VkDevice dev, const VkBufferCreateInfo *i, const VkAllocationCallbacks *a,
+                                                             VkBuffer *out)
+{
+    const VkResult r = fake_CreateBuffer(dev, i, a, out);
+    if (r == VK_SUCCESS && fake.buffer_count < FAKE_MAX_BUFFERS) {
+        fake.buffers[fake.buffer_count].buf = *out;
+        fake.buffers[fake.buffer_count++].size = i->size;
+    }
+    return r;
+}
+
+static VKAPI_ATTR void VKAPI_CALL fake_DestroyNotedBuffer(VkDevice dev, VkBuffer b, const VkAllocationCallbacks *a)
+{
+    for (uint32_t i = 0; i < fake.buffer_count; i++)
+        if (fake.buffers[i].buf == b)
+            fake.buffers[i].size = 0;
+    fake_DestroyBuffer(dev, b, a);
+}
+
 FAKE_OBJECT(Memory, VkDeviceMemory, AllocateMemory, VkMemoryAllocateInfo, FreeMemory, i->allocationSize, true)
 FAKE_OBJECT(Fence, VkFence, CreateFence, VkFenceCreateInfo, DestroyFence, 0, false)
 FAKE_OBJECT(QueryPool, VkQueryPool, CreateQueryPool, VkQueryPoolCreateInfo, DestroyQueryPool, 0, false)
@@ -337,6 +363,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_CreateDevice(VkPhysicalDevice gpu, co
     const VkResult r = fake.driver ? fake_instance.CreateDevice(gpu, info, a, out) : VK_SUCCESS;
     if (!fake.driver)
         *out = FAKE_HANDLE(VkDevice, &fake_fixed[1]);
+    fake.dev = *out;
     fake.live[FAKE_Device] += r == VK_SUCCESS;
     return r;
 }
@@ -442,14 +469,18 @@ static inline double fake_clock(void) { return fake.now; }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n, const VkSubmitInfo *infos, VkFence fence)
 {
+    VkSubmitInfo info = *infos; /* the library has one at a time */
+    fake.submissions++;
     if (fake_fails("QueueSubmit"))
         return fake.error;
-    const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, infos, fence) : VK_SUCCESS;
-    fake.pending |= r == VK_SUCCESS;
+    if (fake.at_submit)
+        fake.at_submit(&info);
+    const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, &info, fence) : VK_SUCCESS;
+    fake.pending += r == VK_SUCCESS;
     if (!fake.driver)
-        fake_work(infos, FAKE_OF(fence));
-    for (uint32_t i = 0; !fake.driver && i < infos->commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
-        const fake_object *c = FAKE_OF(infos->pCommandBuffers[i])->counter;
+        fake_work(&info, FAKE_OF(fence));
+    for (uint32_t i = 0; !fake.driver && i < info.commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
+        const fake_object *c = FAKE_OF(info.pCommandBuffers[i])->counter;
         if (c)
             *(float *)(void *)c->memory->data += 1;
     }
@@ -461,7 +492,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_WaitForFences(VkDevice dev, uint32_t 
     if (fake_fails("WaitForFences"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.WaitForFences(dev, n, fences, all, limit) : VK_SUCCESS;
-    fake.pending &= r != VK_SUCCESS;
+    fake.pending -= r == VK_SUCCESS; /* the library waits for one at a time, once each */
     if (!fake.driver)
         fake.now = BL_MAX(fake.now, FAKE_OF(*fences)->end);
     return r;
@@ -472,7 +503,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueWaitIdle(VkQueue queue)
     if (fake_fails("QueueWaitIdle"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.QueueWaitIdle(queue) : VK_SUCCESS;
-    fake.pending &= r != VK_SUCCESS;
+    fake.pending = r == VK_SUCCESS ? 0 : fake.pending;
     fake.now = BL_MAX(fake.now, fake.busy);
     return r;
 }
@@ -573,6 +604,7 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetDeviceQueue(VkDevice dev, uint32_t fam
     if (fake.driver)
         fake_device.GetDeviceQueue(dev, family, index, out);
     fake_queue = *out;
+    fake.family = family;
 }
 
 FAKE_VOID(fake_device, GetBufferMemoryRequirements, (VkDevice dev, VkBuffer buf, VkMemoryRequirements *out), (dev, buf, out))
@@ -664,8 +696,10 @@ static const struct { const char *name; PFN_vkVoidFunction fake; void *driver; }
     I(GetPhysicalDeviceQueueFamilyProperties)
     { "vkGetDeviceProcAddr", (PFN_vkVoidFunction)fake_get_device, &fake_instance.GetDeviceProcAddr },
     D(DestroyDevice) D(GetDeviceQueue) D(QueueSubmit) D(QueueWaitIdle) D(CreateFence) D(DestroyFence) D(WaitForFences) D(ResetFences)
-    D(AllocateMemory) D(FreeMemory) D(MapMemory) D(FlushMappedMemoryRanges) D(InvalidateMappedMemoryRanges) D(CreateBuffer)
-    D(DestroyBuffer) D(GetBufferMemoryRequirements) D(BindBufferMemory) D(CreateCommandPool) D(AllocateCommandBuffers)
+    D(AllocateMemory) D(FreeMemory) D(MapMemory) D(FlushMappedMemoryRanges) D(InvalidateMappedMemoryRanges)
+    { "vkCreateBuffer", (PFN_vkVoidFunction)fake_CreateNotedBuffer, &fake_device.CreateBuffer },
+    { "vkDestroyBuffer", (PFN_vkVoidFunction)fake_DestroyNotedBuffer, &fake_device.DestroyBuffer },
+    D(GetBufferMemoryRequirements) D(BindBufferMemory) D(CreateCommandPool) D(AllocateCommandBuffers)
     { "vkDestroyCommandPool", (PFN_vkVoidFunction)fake_DestroyCommandPoolAndBuffers, &fake_device.DestroyCommandPool },
     D(FreeCommandBuffers) D(BeginCommandBuffer) D(EndCommandBuffer) D(CmdBindPipeline) D(CmdBindDescriptorSets) D(CmdPushConstants)
     D(CmdDispatchBase) D(CmdPipelineBarrier) D(CmdCopyBuffer) D(CmdResetQueryPool) D(CmdWriteTimestamp) D(CreateQueryPool)

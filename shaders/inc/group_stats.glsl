@@ -9,6 +9,8 @@ layout(push_constant) uniform Push { group_stats_params p; };
 layout(binding = 0) readonly  buffer X { float x[]; };
 layout(binding = 1) writeonly buffer Y { float y[]; };
 
+float rows_of(uint slice) { return float(min(p.slice_rows, p.rows - slice * p.slice_rows)); }
+
 void main()
 {
     const uint per = p.channels / p.groups, rows = p.images * p.groups;
@@ -20,26 +22,29 @@ void main()
         const uint image = r / p.groups, group = r - image * p.groups;
         const uint first = p.x.off + image * p.slices * p.x.stride + 2 * group * per;
         vec4 slots[LANE_SLOTS];
-        for (uint j = 0; j < SLOTS / team_size(); j++) {
+        EACH_SLOT(j)
             slots[j] = vec4(0.0);
-            for (uint s = team_lane() + j * team_size(); s < p.slices; s += SLOTS) {
-                const float n = float(min(p.slice_rows, p.rows - s * p.slice_rows));
-                for (uint c = 0; c < per; c++)
-                    slots[j].x = fma(n, x[first + s * p.x.stride + 2 * c], slots[j].x);
-            }
-        }
-        const float mean = team_sum(slots).x / count;
-        for (uint j = 0; j < SLOTS / team_size(); j++) {
-            slots[j] = vec4(0.0);
-            for (uint s = team_lane() + j * team_size(); s < p.slices; s += SLOTS) {
-                const float n = float(min(p.slice_rows, p.rows - s * p.slice_rows));
-                for (uint c = 0; c < per; c++) {
-                    const float d = x[first + s * p.x.stride + 2 * c] - mean;
-                    slots[j].x = fma(n * d, d, slots[j].x + x[first + s * p.x.stride + 2 * c + 1]);
-                    slots[j].y = fma(n, d, slots[j].y);
+        for (uint base = 0; base < p.slices; base += SLOTS)
+            for (uint c = 0; c < per; c++)
+                EACH_SLOT(j) {
+                    const uint s = base + team_lane() + j * team_size();
+                    if (s < p.slices)
+                        slots[j].x = fma(rows_of(s), x[first + s * p.x.stride + 2 * c], slots[j].x);
                 }
-            }
-        }
+        const float mean = team_sum(slots).x / count;
+        EACH_SLOT(j)
+            slots[j] = vec4(0.0);
+        for (uint base = 0; base < p.slices; base += SLOTS)
+            for (uint c = 0; c < per; c++)
+                EACH_SLOT(j) {
+                    const uint s = base + team_lane() + j * team_size();
+                    if (s < p.slices) {
+                        const uint at = first + s * p.x.stride + 2 * c;
+                        const float n = rows_of(s), d = x[at] - mean;
+                        slots[j].x = fma(n * d, d, slots[j].x + x[at + 1]);
+                        slots[j].y = fma(n, d, slots[j].y);
+                    }
+                }
         const vec4 sum = team_sum(slots);
         const float rest = sum.y / count, variance = fma(-rest, rest, sum.x / count);
         if (mine && team_lane() == 0) {

@@ -31,15 +31,15 @@ vec4 deviation(uint r, uint c, float mean)
 float row_sum(uint r, float mean, bool squares)
 {
     vec4 slots[LANE_SLOTS];
-    for (uint j = 0; j < SLOTS / team_size(); j++)
+    EACH_SLOT(j)
         slots[j] = vec4(0.0);
     uint base = 0;
     for (; base + 4 * SLOTS <= p.channels; base += 4 * SLOTS)
-        for (uint j = 0; j < SLOTS / team_size(); j++) {
+        EACH_SLOT(j) {
             const vec4 d = deviation(r, base + 4 * (team_lane() + j * team_size()), mean);
             slots[j] = squares ? fma(d, d, slots[j]) : slots[j] + d;
         }
-    for (uint j = 0; j < SLOTS / team_size(); j++) {
+    EACH_SLOT(j) {
         const uint c = base + 4 * (team_lane() + j * team_size());
         if (c < p.channels) {
             const vec4 d = deviation(r, c, mean);
