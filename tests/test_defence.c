@@ -95,21 +95,21 @@ static void expect_good(int kind, const char *when)
     close_session(when);
 }
 
-/* The device was lost: the context says so from then on, with the first reason, and submits nothing. */
+/* The device was lost: the context says so from then on, with the first reason, and calls nothing. */
 static void expect_lost(int kind, const char *when)
 {
     char first[400];
     bl_model *another = NULL;
     snprintf(first, sizeof(first), "%s", bl_last_error());
     assert_true(at_work->device->lost);
-    const uint32_t before = fake.submissions;
+    const int before = fake.calls;
     for (int i = 0; i < 2; i++)
         if (attempt(kind, when) != BL_ERROR_DEVICE || !strstr(bl_last_error(), first))
             fail_msg("%s: after \"%s\": \"%s\"", when, first, bl_last_error());
     assert_int_equal(bl_model_open(at_work, good, &another), BL_ERROR_DEVICE);
     expect_reason(first);
     assert_null(another);
-    assert_int_equal(fake.submissions, before);
+    assert_int_equal(fake.calls, before);
 }
 
 /* --- what the device is made to do ---------------------------------------------------------------------------------------- */
@@ -129,6 +129,7 @@ static struct {
     uint32_t count, commands[MAX_SUBMISSIONS], stage[MAX_SUBMISSIONS];
     uint32_t runs, run[MAX_SUBMISSIONS];  /* those with several command buffers: uploads and measurements have one */
     uint32_t buffers, first[FAKE_MAX_BUFFERS], last[FAKE_MAX_BUFFERS]; /* submissions while it was there */
+    uint64_t size[FAKE_MAX_BUFFERS];
 } seen;
 
 static void note(VkSubmitInfo *info)
@@ -141,8 +142,10 @@ static void note(VkSubmitInfo *info)
     if (seen.commands[n] > 1)
         seen.run[seen.runs++] = n;
     for (uint32_t b = 0; b < fake.buffer_count; b++) {
-        if (b >= seen.buffers)
+        if (b >= seen.buffers) {
             seen.first[b] = n;
+            seen.size[b] = fake.buffers[b].size;
+        }
         if (fake.buffers[b].size)
             seen.last[b] = n;
     }
@@ -380,6 +383,31 @@ static void spoilt_memory_makes_no_other_picture(void **state)
         plant_everywhere(HALF, 2);
 }
 
+/* Of the step table only the counter, in the last step: its rows are finite, and so is everything made from them. */
+static void a_spoilt_count_of_steps_is_noticed(void **state)
+{
+    (void)state;
+    const uint64_t table = 16 + 3 * sizeof(struct bl_step);
+    uint32_t noticed = 0;
+    need_device();
+    record(MASKED);
+    trouble.buffer = 0;
+    while (trouble.buffer < seen.buffers && seen.size[trouble.buffer] != table)
+        trouble.buffer++;
+    assert_true(trouble.buffer < seen.buffers);
+    trouble.part = 1;
+    for (uint32_t n = seen.last[trouble.buffer] - 3; n <= seen.last[trouble.buffer]; n++) {
+        open_troubled(MASKED, PLANT, n);
+        if (attempt(MASKED, "a spoilt count") != BL_OK) {
+            expect_reason("has counted 2143322048 steps after step 3 of 3");
+            noticed++;
+        }
+        end_case(MASKED, "a spoilt count");
+    }
+    assert_true(noticed > 0);
+    end_cases(MASKED, "spoilt counts of steps", 4);
+}
+
 /* --- calls that fail -------------------------------------------------------------------------------------------------------- */
 
 static const char MAY_LOSE[] = "QueueSubmit WaitForFences QueueWaitIdle";
@@ -581,6 +609,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropped_work_is_noticed), cmocka_unit_test(a_sentinel_is_believed_only_if_it_is_right),
         cmocka_unit_test(a_sentinel_does_not_vouch_for_what_is_before_it), cmocka_unit_test(spoilt_memory_makes_no_other_picture),
+        cmocka_unit_test(a_spoilt_count_of_steps_is_noticed),
         cmocka_unit_test(a_lost_device_stays_lost), cmocka_unit_test(a_loss_in_a_run_names_the_segments), cmocka_unit_test(calls_may_fail),
         cmocka_unit_test(allocations_may_fail), cmocka_unit_test(no_file_is_left),
     };
