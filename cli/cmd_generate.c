@@ -12,7 +12,7 @@ typedef struct generate_values {
     float strength, guidance;
     uint32_t steps, count, width, height;
     seed_value seed;
-    bool force;
+    bool force, dry_run;
     session_options on;
 } generate_values;
 
@@ -24,13 +24,14 @@ typedef struct job {
     session s;
     bl_model *model;
     json_t *files; /* array; NULL when memory ran out */
+    json_t *memory; /* of --dry-run under --json */
     uint64_t device_bytes;
     uint32_t written;
 } job;
 
 /* --- one picture ------------------------------------------------------------------------------------------------------- */
 
-static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
+static bl_generate_options options_of(const job *j, uint64_t seed)
 {
     const generate_values *v = j->values;
     bl_generate_options options = BL_GENERATE_OPTIONS_INIT;
@@ -46,6 +47,13 @@ static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_resul
     options.seed = seed;
     options.scheduler = v->scheduler;
     options.spacing = v->spacing;
+    return options;
+}
+
+static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
+{
+    const generate_values *v = j->values;
+    const bl_generate_options options = options_of(j, seed);
     bl_result result = bl_generate(j->model, &options, made);
     if (result != BL_OK)
         return result;
@@ -104,6 +112,56 @@ static bl_result one_picture(job *j, uint32_t index)
     return result;
 }
 
+/* --- only the memory ---------------------------------------------------------------------------------------------------- */
+
+static bool print_plan(const bl_memory_plan *plan)
+{
+    char cell[4][16];
+    table t = { .columns = 4, .align = "lrrr" };
+    static const char *const headings[] = { "stage", "weights", "besides", "held in all" };
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, "%s", headings[i]);
+    for (const bl_memory_stage *s = plan->stages; s < plan->stages + plan->stage_count; s++) {
+        table_add(&t, "%s", s->name);
+        table_add(&t, "%s", format_bytes(cell[1], (double)s->weights));
+        table_add(&t, "%s", format_bytes(cell[2], (double)s->activations));
+        table_add(&t, "%s", format_bytes(cell[3], (double)s->held));
+    }
+    if (!table_print(&t))
+        return false;
+    print_line("peak %s, limit %s: %s", format_bytes(cell[0], (double)plan->peak), format_bytes(cell[1], (double)plan->limit),
+               !plan->fits ? "does not fit" : plan->evicts ? "fits, if weights are loaded again for every picture" : "fits");
+    return true;
+}
+
+static json_t *plan_json(const bl_memory_plan *plan)
+{
+    json_t *stages = json_array();
+    for (uint32_t i = 0; i < plan->stage_count; i++) {
+        const bl_memory_stage *s = &plan->stages[i];
+        json_array_append_new(stages, json_pack("{s:s, s:I, s:I, s:I}", "name", s->name, "weights", (json_int_t)s->weights,
+                                                "activations", (json_int_t)s->activations, "held", (json_int_t)s->held));
+    }
+    return json_pack("{s:o, s:I, s:I, s:b, s:b}", "stages", stages, "peak", (json_int_t)plan->peak, "limit", (json_int_t)plan->limit,
+                     "fits", plan->fits, "evicts", plan->evicts);
+}
+
+/* --dry-run: what every picture of the run would need. */
+static int dry_run(job *j)
+{
+    bl_memory_plan plan;
+    const bl_generate_options options = options_of(j, j->seed);
+    const bl_result result = bl_generate_plan(j->model, &options, &plan);
+    progress_clear(&j->s.progress);
+    if (result != BL_OK)
+        return session_fail(&j->s, result);
+    if (j->values->on.json)
+        j->memory = plan_json(&plan);
+    else if (!print_plan(&plan))
+        return -BL_ERROR_MEMORY;
+    return plan.fits ? 0 : -BL_ERROR_MEMORY;
+}
+
 /* --- the run ----------------------------------------------------------------------------------------------------------- */
 
 /* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
@@ -155,7 +213,7 @@ static bl_result choose_seed(job *j)
 static bl_result prepare(job *j)
 {
     const generate_values *v = j->values;
-    bl_result result = check_outputs(j);
+    bl_result result = v->dry_run ? BL_OK : check_outputs(j);
     if (result == BL_OK)
         result = choose_seed(j);
     if (result == BL_OK && v->photo)
@@ -212,6 +270,8 @@ static bool print_object(job *j, bl_result prepared)
                             "device_bytes", (json_int_t)j->device_bytes);
     j->files = NULL;
     bool ok = all && session_add_json(&j->s, all);
+    if (ok && j->memory)
+        ok = !json_object_set(all, "memory", j->memory);
     if (ok && prepared != BL_OK)
         ok = !json_object_set_new(all, "error", session_error_json(&j->s, prepared));
     if (!ok) {
@@ -237,8 +297,8 @@ static int run(const command *self, int argc, char **argv)
     else if (prepared != BL_OK)
         code = session_fail(&j.s, prepared);
     else
-        code = make_all(&j);
-    if (prepared == BL_OK) {
+        code = values.dry_run ? dry_run(&j) : make_all(&j);
+    if (prepared == BL_OK && !values.dry_run) {
         session_describe(&j.s);
         if (values.on.verbose)
             session_say(&j.s, "time: %.1f s", seconds_now() - j.s.progress.started);
@@ -252,6 +312,7 @@ static int run(const command *self, int argc, char **argv)
     bl_image_free(&j.photo);
     bl_image_free(&j.mask);
     json_decref(j.files);
+    json_decref(j.memory);
     return code;
 }
 
@@ -272,6 +333,9 @@ static const cli_option options[] = {
     { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace the picture if it exists" },
     { .name = "count", .letter = 'c', .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 9999, AT(count), .value = "1",
       .help = "number of pictures, with seeds SEED, SEED+1, ..." },
+
+    { .name = "dry-run", .type = OPTION_FLAG, AT(dry_run), .help = "make nothing: print the device memory that every stage would need, and "
+      "whether it fits (exit code 6 if not)" },
 
     { .group = "From a photo", .name = "photo", .argument = "FILE", .type = OPTION_PATH, AT(photo),
       .help = "PNG or JPEG to start from, any size", .otherwise = "none, the words alone" },

@@ -63,6 +63,26 @@ static bool parse_number(const char *s, double *value)
     return !*p && isfinite(*value);
 }
 
+/* 500M, 3G, 1.5G, 123456: bytes. */
+static bool parse_size(const char *s, uint64_t *bytes)
+{
+    static const char units[] = "KMG";
+    char number[32];
+    double value;
+    const size_t length = strlen(s);
+    const char *unit = length ? strchr(units, toupper((unsigned char)s[length - 1])) : NULL;
+    const size_t digits = length - (unit && *unit);
+    if (!digits || digits >= sizeof(number))
+        return false;
+    memcpy(number, s, digits);
+    number[digits] = 0;
+    if (!parse_number(number, &value))
+        return false;
+    value *= unit && *unit ? (double)(1ull << 10 * (unit - units + 1)) : 1;
+    *bytes = value < 0x1p63 ? (uint64_t)value : 0;
+    return *bytes > 0;
+}
+
 static bool is_choice(const char *choices, const char *text)
 {
     const size_t length = strlen(text);
@@ -136,6 +156,10 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
         *(seed_value *)where = (seed_value){ .random = !strcmp(text, "random") };
         if (!((seed_value *)where)->random && !parse_whole(text, &((seed_value *)where)->value))
             return options_refuse(c, "%s: must be a whole number below 2^64, or \"random\", not \"%s\"", label, text), false;
+        return true;
+    case OPTION_SIZE:
+        if (!parse_size(text, (uint64_t *)where))
+            return options_refuse(c, "%s: must be a size in bytes such as 3G, 1.5G or 500M, not \"%s\"", label, text), false;
         return true;
     }
     return false;

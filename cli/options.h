@@ -18,6 +18,7 @@ typedef enum option_type {
     OPTION_WHOLE,  /* uint32_t: min to max, a multiple of `multiple` */
     OPTION_NUMBER, /* float: min to max, or above min */
     OPTION_SEED,   /* seed_value */
+    OPTION_SIZE,   /* uint64_t: bytes, above 0, with K, M or G behind for powers of 1024 */
 } option_type;
 
 typedef struct seed_value {

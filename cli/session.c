@@ -101,6 +101,7 @@ bl_result session_open(session *s)
     options.precision = !strcmp(on->precision, "f32")   ? BL_PRECISION_F32
                         : !strcmp(on->precision, "f16") ? BL_PRECISION_F16
                                                         : BL_PRECISION_AUTO;
+    options.max_memory = on->max_memory;
     options.cache_dir = cache_folder(s, cache);
     options.log = on_log;
     options.progress = on_progress;

@@ -8,6 +8,7 @@
 
 typedef struct session_options {
     const char *device, *caps, *precision, *cache_dir, *progress;
+    uint64_t max_memory;
     bool no_cache, verbose, quiet, json;
 } session_options;
 
@@ -23,6 +24,9 @@ typedef struct session_options {
     { .name = "precision", .argument = "TYPE", .type = OPTION_CHOICE, .choices = "auto|f32|f16", .value = "auto", \
       .where = offsetof(values, on.precision), \
       .help = "storage of weights and activations; auto is f16 on a GPU that stores 16 bit, else f32" }, \
+    { .name = "max-memory", .argument = "SIZE", .type = OPTION_SIZE, .where = offsetof(values, on.max_memory), \
+      .env = "BLEMISH_MAX_MEMORY", .help = "device memory held at most, such as 3G or 500M", \
+      .otherwise = "what the driver reports free" }, \
     { .name = "cache-dir", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(values, on.cache_dir), .env = "BLEMISH_CACHE_DIR", \
       .help = "folder for compiled kernels; the second start is faster", .otherwise = "$XDG_CACHE_HOME/blemish or ~/.cache/blemish" }, \
     { .name = "no-cache", .type = OPTION_FLAG, .where = offsetof(values, on.no_cache), .excludes = "cache-dir", \

@@ -35,6 +35,7 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
     c->options.device = c->options.caps = c->options.cache_dir = NULL; /* the caller's, used here only */
     BL_TRY(bl_device_open(options->device, options->caps, &c->device));
     bl_device_caps_text(c->device, c->caps);
+    c->device->allowed = options->max_memory;
     const bool half = c->device->caps & BL_CAP_S16;
     if (options->precision == BL_PRECISION_F16 && !half)
         BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s, as it is used here, has no 16-bit storage (capability s16)", c->device->info.name));
@@ -45,6 +46,8 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
         bl_context_log(c, BL_LOG_WARNING, "running on the processor: %s", c->device->info.name);
     BL_TRY(bl_stream_create(c->device, &c->stream));
     BL_TRY(bl_kernels_create(c->device, options->cache_dir, &c->kernels));
+    BL_TRY(bl_kernels_guard(c->kernels, c->stream));
+    bl_stream_set_interrupt(c->stream, options->cancel, options->user);
     return BL_OK;
 fail:
     bl_context_destroy(out);

@@ -29,12 +29,12 @@ static bl_result part_path(const char *dir, const char *part, const char *file, 
     return result;
 }
 
-static bl_result open_part(const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
+static bl_result open_part(bl_context *context, const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
 {
     bl_result result = BL_OK;
     char *path = NULL;
     BL_TRY(part_path(dir, part, file, &path));
-    BL_TRY(bl_weights_open(path, type, out));
+    BL_TRY(bl_weights_open(path, type, context->device, out));
 fail:
     bl_free(path);
     return result;
@@ -96,6 +96,7 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
     if (!c)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
     c->context = context;
+    BL_TRY(bl_device_check(context->device));
     if (bl_path_is_file(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
                        dir));
@@ -114,9 +115,9 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects %u latent channels, the autoencoder makes %u", dir, c->unet.in_channels,
                        c->vae.latent_channels));
     BL_TRY(bl_tokenizer_open(dir, &c->tokenizer));
-    BL_TRY(open_part(dir, folders[0], "model.safetensors", context->type, &c->text_weights));
-    BL_TRY(open_part(dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
-    BL_TRY(open_part(dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
+    BL_TRY(open_part(context, dir, folders[0], "model.safetensors", context->type, &c->text_weights));
+    BL_TRY(open_part(context, dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
+    BL_TRY(open_part(context, dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
     BL_TRY(bind_text(c));
     BL_TRY(bind_unet(c));
     BL_TRY(bind_vae(c));
@@ -150,15 +151,108 @@ void bl_stage_destroy(bl_stage *s)
     *s = (bl_stage){ 0 };
 }
 
-/* Loads what the graph asked for and records it. */
-static bl_result finish(bl_checkpoint *c, bl_weights *w, uint32_t steps, bl_stage *s)
+/* By bits, because compilers may assume that there are no others. */
+static bool all_finite(const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        if ((bits & 0x7f800000) == 0x7f800000)
+            return false;
+    }
+    return true;
+}
+
+bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count, const char *trouble)
+{
+    const bl_result result = bl_exec_read(s->exec, x, data, count);
+    if (result != BL_OK || all_finite(data, count))
+        return result;
+    return bl_fail(BL_ERROR_MODEL, "%s%s", trouble, s->graph->type == BL_F16 ? ": try --precision f32" : "");
+}
+
+enum { TEXT, UNET, VAE, NETS };
+
+static bl_weights *net_of(const bl_checkpoint *c, int net)
+{
+    return net == TEXT ? c->text_weights : net == UNET ? c->unet_weights : c->vae_weights;
+}
+
+static void see_held(bl_checkpoint *c)
+{
+    c->held.all = c->context->device->bytes;
+    for (int net = 0; net < NETS; net++)
+        c->held.nets[net] = bl_weights_bytes(net_of(c, net));
+}
+
+void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
+{
+    c->memory = (bl_memory_plan){ .fits = 1 };
+    c->planning = planning;
+    see_held(c);
+    if (!planning)
+        bl_kernels_forget(c->context->kernels);
+}
+
+static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
+{
+    const bl_device *d = c->context->device;
+    return bl_fail(BL_ERROR_MEMORY, "%s needs %.1f MiB of weights and %.1f MiB besides; the %.1f MiB in all are more than the %.1f MiB %s: "
+                   "try a smaller picture%s", s->name, (double)s->weights / 0x1p20, (double)s->activations / 0x1p20,
+                   (double)s->held / 0x1p20, (double)c->memory.limit / 0x1p20, d->allowed == c->memory.limit ? "allowed" : "the device has",
+                   c->context->type == BL_F32 && (d->caps & BL_CAP_S16) ? ", or --precision f16" : "");
+}
+
+/* Drops the weights of other networks, at last those of its own other parts, until a stage fits the limit; only counts while planning. */
+static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const char *name, uint64_t activations)
+{
+    static const int order[] = { TEXT, VAE, UNET };
+    bl_memory_plan *m = &c->memory;
+    if (!c->planning)
+        see_held(c);
+    m->limit = bl_device_limit(c->context->device);
+    bl_memory_stage s = { .activations = activations };
+    snprintf(s.name, sizeof(s.name), "%s", name);
+    for (int i = 0;; i++) {
+        s.weights = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
+        s.held = s.weights > UINT64_MAX - c->held.all - activations ? UINT64_MAX : c->held.all + s.weights + activations;
+        if (s.held <= m->limit || i > NETS)
+            break;
+        const int goes = i < NETS ? order[i] : net;
+        if ((goes == net && i < NETS) || !c->held.nets[goes])
+            continue;
+        c->held.all -= c->held.nets[goes];
+        c->held.nets[goes] = 0;
+        m->evicts = 1;
+        if (!c->planning)
+            bl_weights_release(net_of(c, goes));
+    }
+    c->held.all += s.weights;
+    c->held.nets[net] += s.weights;
+    m->peak = BL_MAX(m->peak, s.held);
+    m->fits = m->peak <= m->limit;
+    if (m->stage_count < BL_COUNT(m->stages)) /* verification makes more */
+        m->stages[m->stage_count++] = s;
+    return c->planning || s.held <= m->limit ? BL_OK : refuse(c, &s);
+}
+
+/* Plans a stage, makes room for it, loads what the graph asks for and records it. */
+static bl_result finish(bl_checkpoint *c, int net, const char *name, uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
+    bl_plan *plan = NULL;
     bl_graph_keep(s->graph, s->out);
     BL_TRY(bl_graph_check(s->graph));
-    BL_TRY(bl_weights_load(w, c->context->stream));
-    BL_TRY(bl_exec_create(c->context->kernels, c->context->stream, s->graph, steps, &s->exec));
+    BL_TRY(bl_graph_fuse(s->graph));
+    BL_TRY(bl_plan_create(s->graph, bl_block_limit(c->context->device), &plan));
+    BL_TRY(make_room(c, net, s->graph, name, bl_exec_bytes_of(plan, steps)));
+    if (c->planning)
+        goto fail;
+    BL_TRY(bl_weights_load(net_of(c, net), s->graph, c->context->stream));
+    BL_TRY(bl_exec_create_planned(c->context->kernels, c->context->stream, s->graph, &plan, steps, &s->exec));
+    c->memory.stages[c->memory.stage_count - 1].dispatches = bl_exec_dispatches(s->exec);
 fail:
+    bl_plan_destroy(&plan);
     return result;
 }
 
@@ -178,7 +272,7 @@ bl_result bl_stage_text(bl_checkpoint *c, uint32_t count, bool keep_named, bl_st
     const bl_net net = { s->graph, c->text_weights };
     s->x = bl_graph_input(s->graph, "hidden_states.0", (bl_shape){ count, c->text.positions, 1, c->text.channels }, c->context->type);
     s->out = bl_clip_text_build(&net, &c->text, s->x);
-    BL_TRY(finish(c, c->text_weights, 0, s));
+    BL_TRY(finish(c, TEXT, "text", 0, s));
 fail:
     return done(s, result);
 }
@@ -201,6 +295,8 @@ static bl_value unet(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t c
 static bl_result write_frequencies(bl_checkpoint *c, bl_stage *s)
 {
     const uint32_t half = c->unet.channels[0] / 2;
+    if (c->planning)
+        return BL_OK;
     float *freqs = bl_alloc(half, sizeof(*freqs));
     if (!freqs)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for %u frequencies", half);
@@ -216,7 +312,7 @@ bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bo
     *s = (bl_stage){ 0 };
     BL_TRY(bl_graph_create(c->context->type, keep_named, &s->graph));
     s->out = unet(c, s, n, 1, h, w);
-    BL_TRY(finish(c, c->unet_weights, 1, s));
+    BL_TRY(finish(c, UNET, "unet", 1, s));
     BL_TRY(write_frequencies(c, s));
 fail:
     return done(s, result);
@@ -240,7 +336,7 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
     }
     bl_graph_step_next(g, steps);
     s->out = s->x;
-    BL_TRY(finish(c, c->unet_weights, steps, s));
+    BL_TRY(finish(c, UNET, "unet", steps, s));
     BL_TRY(write_frequencies(c, s));
 fail:
     return done(s, result);
@@ -254,7 +350,7 @@ bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "image", (bl_shape){ 1, h, w, 4 }, c->context->vae_type);
     s->out = bl_vae_encode(&net, &c->vae, s->x);
-    BL_TRY(finish(c, c->vae_weights, 0, s));
+    BL_TRY(finish(c, VAE, "encode", 0, s));
 fail:
     return done(s, result);
 }
@@ -267,7 +363,7 @@ bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
     s->out = bl_vae_decode(&net, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
-    BL_TRY(finish(c, c->vae_weights, 1, s)); /* scale_fwd binds a step table, though it does not use it here */
+    BL_TRY(finish(c, VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
 fail:
     return done(s, result);
 }
@@ -284,7 +380,7 @@ bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, f
     BL_TRY(bl_stage_text(c, count, false, &s));
     BL_TRY(bl_exec_write(s.exec, s.x, x, values));
     BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_exec_read(s.exec, s.out, out, values));
+    BL_TRY(bl_stage_read(&s, s.out, out, values, "the text embedding is not finite"));
 fail:
     bl_stage_destroy(&s);
     bl_free(x);

@@ -17,11 +17,18 @@ typedef struct bl_checkpoint {
     bl_vae_config vae;
     bl_scheduler_config scheduler;
     bl_weights *text_weights, *unet_weights, *vae_weights;
+    bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
+    bool planning;                   /* stages are only planned: they have no exec */
+    struct { uint64_t all, nets[3]; } held;  /* bytes: device memory, and of it the weights of text encoder, U-Net and VAE */
 } bl_checkpoint;
 
 /* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used. */
 bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out);
 void bl_checkpoint_close(bl_checkpoint **c);  /* sets *c to NULL; NULL is accepted */
+
+/* Forgets the stages of the last generation. `planning`: the next ones take no memory and do not run; c->memory tells what they would
+ * take. */
+void bl_checkpoint_begin(bl_checkpoint *c, bool planning);
 
 /* One recorded network. Inputs are written and outputs read by bl_exec_write and bl_exec_read. */
 typedef struct bl_stage {
@@ -33,6 +40,8 @@ typedef struct bl_stage {
     bl_value out;                    /* kept output */
 } bl_stage;
 void bl_stage_destroy(bl_stage *s);  /* zeroes *s; a zeroed one is accepted */
+/* Reads a kept tensor; BL_ERROR_MODEL with the reason `trouble` when a value is not finite. */
+bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count, const char *trouble);
 
 /* `keep_named`: tensors with the names of diffusers' modules can be read after a run. */
 

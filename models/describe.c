@@ -27,6 +27,22 @@ static double shortest(float v)
     return d;
 }
 
+static void append(void *user, const char *name) { json_array_append_new(user, json_string(name)); }
+
+/* What computed it: kernels, and for every stage its dispatches and memory. Nothing that differs from run to run. */
+static json_t *plan_json(const bl_checkpoint *c)
+{
+    json_t *plan = json_object(), *kernels = json_array();
+    bl_kernels_used(c->context->kernels, append, kernels);
+    for (uint32_t i = 0; i < c->memory.stage_count; i++) {
+        const bl_memory_stage *s = &c->memory.stages[i];
+        json_object_set_new(plan, s->name, json_pack("{s:i,s:I}", "dispatches", (int)s->dispatches, "activations",
+                                                     (json_int_t)s->activations));
+    }
+    json_object_set_new(plan, "kernels", kernels);
+    return plan;
+}
+
 bl_result bl_describe(const bl_description *d, char **json, char **text)
 {
     bl_result result = BL_OK;
@@ -42,6 +58,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
         "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
         "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision",
         precision, "device", c->device->info.name, "caps", c->caps);
+    json_object_set_new(object, "plan", plan_json(d->model->checkpoint));
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", json_boolean(o->mask));

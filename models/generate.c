@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { MIN_SIDE = 64, MAX_SIDE = 2048, MAX_STEPS = 1000 };
 
@@ -181,13 +180,6 @@ static bl_result check_picture(const bl_image *image)
     return bl_fail(BL_ERROR_OUTPUT, "the picture is one flat colour; it is not kept");
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *out)
 {
     if (!out)
@@ -196,9 +188,11 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     if (!model || !options || options->struct_size != sizeof(*options))
         return bl_fail(BL_ERROR_USAGE, "bl_generate: no model, no options, or options of another version");
     bl_result result = BL_OK;
-    const double begun = now();
+    const double begun = bl_clock();
     job j = { .o = options, .c = model->checkpoint };
+    BL_TRY(bl_device_check(j.c->context->device));
     BL_TRY(fill_in(&j));
+    bl_checkpoint_begin(j.c, false);
     BL_TRY(encode_prompts(&j));
     bl_noise_normal(options->seed, BL_NOISE_LATENTS, 0, j.values, j.noise);
     if (options->photo) {
@@ -216,13 +210,44 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     BL_TRY(check_picture(&out->image));
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
+    out->memory = j.c->memory;
     BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .width = j.width,
         .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters, &out->parameters_text));
-    out->seconds = now() - begun;
+    out->seconds = 1e-9 * (bl_clock() - begun);
 fail:
     job_free(&j);
     if (result != BL_OK)
         bl_generate_result_free(out);
+    return result;
+}
+
+bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, bl_memory_plan *plan)
+{
+    if (!plan)
+        return bl_fail(BL_ERROR_USAGE, "no place for a plan");
+    *plan = (bl_memory_plan){ 0 };
+    if (!model || !options || options->struct_size != sizeof(*options))
+        return bl_fail(BL_ERROR_USAGE, "bl_generate_plan: no model, no options, or options of another version");
+    bl_result result = BL_OK;
+    bl_checkpoint *c = model->checkpoint;
+    bl_stage s = { 0 };
+    job j = { .o = options, .c = c };
+    bl_checkpoint_begin(c, true);
+    BL_TRY(fill_in(&j));
+    BL_TRY(bl_stage_text(c, j.branches, false, &s));
+    bl_stage_destroy(&s);
+    if (options->photo) {
+        BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
+        bl_stage_destroy(&s);
+    }
+    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, j.schedule.count, &s));
+    bl_stage_destroy(&s);
+    BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));
+    bl_stage_destroy(&s);
+    *plan = c->memory;
+fail:
+    c->planning = false;
+    job_free(&j);
     return result;
 }
 

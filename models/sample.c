@@ -2,19 +2,8 @@
 #include "sample.h"
 #include "image.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
-
-/* By bits, because compilers may assume that there are no others. */
-static bool all_finite(const float *x, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof(bits));
-        if ((bits & 0x7f800000) == 0x7f800000)
-            return false;
-    }
-    return true;
-}
 
 /* --- sampling ------------------------------------------------------------------------------------------------------- */
 
@@ -25,11 +14,23 @@ static bl_result write_latents(const bl_stage *s, bl_value x, const float *nchw,
     return bl_exec_write(s->exec, x, scratch, (size_t)c * h * w);
 }
 
+/* The device counts the steps by itself. */
+static bl_result check_step(const bl_checkpoint *c, const bl_stage *s, uint32_t done, uint32_t steps)
+{
+    uint32_t counted = 0;
+    const bl_result result = bl_exec_step(s->exec, &counted);
+    if (result != BL_OK || counted == done)
+        return result;
+    return bl_fail(BL_ERROR_DEVICE, "%s has counted %u steps after step %u of %u", c->context->device->info.name, counted, done, steps);
+}
+
 bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
                     bl_result (*each)(void *context, uint32_t step, const float *latents), void *context)
 {
     bl_result result = BL_OK;
     bl_stage s = { 0 };
+    char trouble[80];
+    double longest = 0; /* without the first of several steps, which is for learning */
     const uint32_t channels = c->unet.in_channels, steps = in->schedule->count;
     const size_t values = (size_t)channels * in->h * in->w;
     float *scratch = bl_alloc(4 * values, sizeof(*scratch));
@@ -49,19 +50,17 @@ bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
     for (uint32_t i = 0; i < steps; i++) {
         BL_TRY(bl_context_cancelled(c->context));
         BL_TRY(bl_exec_run(s.exec));
+        BL_TRY(check_step(c, &s, i + 1, steps));
+        longest = i > 1 ? BL_MAX(longest, bl_exec_longest(s.exec)) : bl_exec_longest(s.exec);
+        snprintf(trouble, sizeof(trouble), "the latents are not finite after step %u of %u", i + 1, steps);
+        BL_TRY(bl_stage_read(&s, s.x, scratch, values, trouble));
+        bl_to_channels_first(scratch, 1, channels, in->h, in->w, channels, latents);
         bl_context_progress(c->context, "unet", i + 1, steps);
-        if (each || i + 1 == steps) {
-            BL_TRY(bl_exec_read(s.exec, s.x, scratch, values));
-            bl_to_channels_first(scratch, 1, channels, in->h, in->w, channels, latents);
-            if (!all_finite(latents, values))
-                BL_TRY(bl_fail(BL_ERROR_MODEL, "the latents are not finite after step %u of %u%s", i + 1, steps,
-                               c->context->type == BL_F16 ? ": try --precision f32" : ""));
-            if (each)
-                BL_TRY(each(context, i, latents));
-        }
+        if (each)
+            BL_TRY(each(context, i, latents));
     }
-    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u barriers a step",
-                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_barriers(s.exec));
+    bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u dispatches a step, the longest submission %.0f ms",
+                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_record(s.exec)->count, longest * 1e-6);
 fail:
     bl_stage_destroy(&s);
     bl_free(scratch);
@@ -89,9 +88,7 @@ bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, 
     BL_TRY(bl_stage_encode(c, image->height, image->width, false, &s));
     BL_TRY(bl_exec_write(s.exec, s.x, x, 4 * pixels));
     BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_exec_read(s.exec, s.out, moments, values));
-    if (!all_finite(moments, values))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "the autoencoder made values that are not finite"));
+    BL_TRY(bl_stage_read(&s, s.out, moments, values, "the autoencoder made values that are not finite"));
     float *first = moments + values;
     bl_to_channels_first(moments, 1, 2 * latent, h, w, 2 * latent, first);
     memcpy(mean, first, values / 2 * sizeof(*mean));
@@ -136,9 +133,7 @@ bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, ui
     BL_TRY(bl_stage_decode(c, h, w, false, &s));
     BL_TRY(bl_exec_write(s.exec, s.x, x, values));
     BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_exec_read(s.exec, s.out, out, 4 * pixels));
-    if (!all_finite(out, 4 * pixels))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "the picture has values that are not finite"));
+    BL_TRY(bl_stage_read(&s, s.out, out, 4 * pixels, "the picture has values that are not finite"));
     BL_TRY(bl_image_create(w * f, h * f, 3, image));
     bl_pixels(out, pixels, image->pixels);
     bl_context_progress(c->context, "decode", 1, 1);

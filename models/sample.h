@@ -15,7 +15,7 @@ typedef struct bl_sample_input {
 } bl_sample_input;
 
 /* Runs the schedule; latents [channels, h, w]. `each` (may be NULL) sees the latents after every step. Reports progress, can be cancelled.
- * BL_ERROR_MODEL when the latents are not finite. */
+ * BL_ERROR_MODEL when the latents are not finite after a step, BL_ERROR_DEVICE when the device has counted another number of steps. */
 bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
                     bl_result (*each)(void *context, uint32_t step, const float *latents), void *context);
 

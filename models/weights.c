@@ -1,11 +1,13 @@
 /* Layer 4. */
 #include "weights.h"
 #include "half.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* One matrix on the device and where its values come from. */
+/* Host memory for rows on their way; one row may need more. */
+static const size_t ROWS_SIZE = 256 << 10;
+
+/* One matrix on the device and where its values come from. A vector is a matrix of one row, its parts one after the other. */
 typedef struct entry {
     bl_weight weight;                               /* padded */
     char name[256];                                 /* of the first part */
@@ -18,19 +20,21 @@ typedef struct entry {
 struct bl_weights {
     bl_safetensors *file;
     bl_dtype type;
+    bl_device *device;
     entry **entries;
     size_t count, room;
-    bl_arena *arenas[16];                           /* one for each load */
-    uint32_t arena_count;
+    bl_arena **arenas;                              /* one for each load that found something missing */
+    size_t arena_count;
 };
 
-bl_result bl_weights_open(const char *path, bl_dtype type, bl_weights **out)
+bl_result bl_weights_open(const char *path, bl_dtype type, bl_device *d, bl_weights **out)
 {
     bl_result result = BL_OK;
     bl_weights *w = *out = bl_alloc(1, sizeof(*w));
     if (!w)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for weights");
     w->type = type;
+    w->device = d;
     BL_TRY(bl_safetensors_open(path, BL_ERROR_MODEL, &w->file));
     return BL_OK;
 fail:
@@ -44,8 +48,7 @@ void bl_weights_close(bl_weights **weights)
     *weights = NULL;
     if (!w)
         return;
-    for (uint32_t i = 0; i < w->arena_count; i++)
-        bl_arena_destroy(&w->arenas[i]);
+    bl_weights_release(w);
     for (size_t i = 0; i < w->count; i++)
         bl_free(w->entries[i]);
     bl_free(w->entries);
@@ -153,96 +156,184 @@ const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint3
 
 /* --- loading -------------------------------------------------------------------------------------------------------- */
 
-static uint64_t bytes_of(const bl_weight *w) { return (uint64_t)w->rows * w->cols * bl_dtype_size(w->type); }
+static size_t element(const entry *e) { return bl_dtype_size(e->weight.type); }
+static uint64_t bytes_of(const entry *e) { return (uint64_t)e->weight.rows * e->weight.cols * element(e); }
+static size_t row_values(const entry *e) { return (size_t)e->cols * e->taps; } /* as in the file */
 
-/* One piece of an entry being converted. */
-typedef struct fill {
-    const bl_weights *w;
-    const entry *e;
-    float *row;  /* one row as in the file */
-} fill;
+/* Elements from one row of the stacked parts to the next, on the device. */
+static size_t row_stride(const entry *e) { return e->part_rows == 1 ? e->cols : e->weight.cols; }
 
-static bl_result store(const fill *f, void *out, size_t i, float v)
+/* `anew`: as if nothing were loaded. */
+static bool is_missing(const entry *e, const bl_graph *g, bool anew)
 {
-    if (f->e->weight.type == BL_F32) {
-        memcpy((char *)out + 4 * i, &v, 4);
-        return BL_OK;
-    }
-    const uint16_t h = bl_half_from_float(v);
-    memcpy((char *)out + 2 * i, &h, 2);
-    if ((h & 0x7c00) == 0x7c00)
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
-                       bl_safetensors_path(f->w->file), f->e->name, (double)v);
-    return BL_OK;
+    if (e->loaded && !anew)
+        return false;
+    for (uint32_t i = 0; i < g->storage_count; i++)
+        if (g->storages[i].weight == &e->weight)
+            return true;
+    return false;
 }
 
-/* Rows [at, at + n) bytes of the stacked, padded matrix. A vector is one row of all its parts. */
+/* What a load takes, and how much host memory a row of it. */
+static uint64_t sum_missing(const bl_weights *w, const bl_graph *g, bool anew, size_t *row)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < w->count; i++)
+        if (is_missing(w->entries[i], g, anew)) {
+            sum += bl_slice_bytes(bytes_of(w->entries[i]));
+            *row = BL_MAX(*row, row_values(w->entries[i]) * element(w->entries[i]));
+        }
+    return sum;
+}
+
+uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g, bool anew)
+{
+    size_t row = 0;
+    bl_layout l;
+    bl_layout_begin(w->device, sum_missing(w, g, anew, &row), &l);
+    for (size_t i = 0; i < w->count; i++) {
+        uint32_t block;
+        uint64_t offset;
+        if (is_missing(w->entries[i], g, anew) &&
+            bl_layout_place(&l, bytes_of(w->entries[i]), w->entries[i]->name, &block, &offset) != BL_OK)
+            return UINT64_MAX;
+    }
+    return bl_layout_bytes(&l);
+}
+
+uint64_t bl_weights_bytes(const bl_weights *w)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < w->arena_count; i++)
+        bytes += bl_arena_bytes(w->arenas[i]);
+    return bytes;
+}
+
+void bl_weights_release(bl_weights *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        w->entries[i]->weight.slice = (bl_slice){ 0 };
+        w->entries[i]->loaded = false;
+    }
+    for (size_t i = 0; i < w->arena_count; i++)
+        bl_arena_destroy(&w->arenas[i]);
+    bl_free(w->arenas);
+    w->arenas = NULL;
+    w->arena_count = 0;
+}
+
+/* An entry on its way to the device, through memory for some of its rows. */
+typedef struct filler {
+    const bl_weights *w;
+    const entry *e;
+    void *rows;
+    size_t size;
+} filler;
+
+/* Rows of one part, in the storage type. */
+static bl_result read_rows(const filler *f, uint32_t part, uint64_t first, size_t count)
+{
+    bl_result result = BL_OK;
+    const bl_file_tensor *t = f->e->parts[part];
+    const size_t values = count * row_values(f->e);
+    const uint16_t *h = f->rows;
+    bool finite = true;
+    size_t at = 0;
+    float v;
+    first *= row_values(f->e);
+    if (f->e->weight.type == BL_F32)
+        return bl_safetensors_read(f->w->file, t, first, values, f->rows);
+    BL_TRY(bl_safetensors_read_half(f->w->file, t, first, values, f->rows));
+    for (size_t i = 0; i < values; i++)
+        finite &= bl_half_is_finite(h[i]);
+    if (finite)
+        return BL_OK;
+    while (bl_half_is_finite(h[at]))
+        at++;
+    BL_TRY(bl_safetensors_read(f->w->file, t, first + at, 1, &v));
+    BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
+                   bl_safetensors_path(f->w->file), t->name, (double)v));
+fail:
+    return result;
+}
+
+/* [cols][taps] as in the file to [taps][padded cols]. */
+#define REORDER(name, type) \
+    static void name(const type *restrict row, uint32_t cols, uint32_t taps, uint32_t padded, type *restrict out) \
+    { \
+        for (uint32_t t = 0; t < taps; t++) \
+            for (uint32_t c = 0; c < cols; c++) \
+                out[(size_t)t * padded + c] = row[(size_t)c * taps + t]; \
+    }
+REORDER(reorder_16, uint16_t)
+REORDER(reorder_32, uint32_t)
+
+static void place_row(const entry *e, const void *row, void *out)
+{
+    const uint32_t padded = e->weight.cols / e->taps;
+    if (e->taps == 1)
+        memcpy(out, row, e->cols * element(e));
+    else if (element(e) == 2)
+        reorder_16(row, e->cols, e->taps, padded, out);
+    else
+        reorder_32(row, e->cols, e->taps, padded, out);
+}
+
+/* Bytes [at, at + n) of the padded matrix, whole rows of it. */
 static bl_result fill_rows(void *context, uint64_t at, uint64_t n, void *out)
 {
     bl_result result = BL_OK;
-    const fill *f = context;
+    const filler *f = context;
     const entry *e = f->e;
-    const uint32_t row_values = e->weight.cols, padded = row_values / e->taps;
-    const uint64_t row_bytes = (uint64_t)row_values * bl_dtype_size(e->weight.type);
-    const bool vector = e->part_rows == 1;
+    const size_t row = row_values(e) * element(e), stride = row_stride(e) * element(e);
+    const uint64_t first = at / stride, end = BL_MIN((at + n) / stride, (uint64_t)e->part_count * e->part_rows); /* the rest is padding */
     memset(out, 0, n);
-    for (uint64_t r = at / row_bytes; r < (at + n) / row_bytes; r++) {
-        const size_t base = (size_t)(r - at / row_bytes) * row_values;
-        if (vector) {
-            for (uint32_t part = 0; part < e->part_count; part++) {
-                BL_TRY(bl_safetensors_read(f->w->file, e->parts[part], 0, e->cols, f->row));
-                for (uint32_t c = 0; c < e->cols; c++)
-                    BL_TRY(store(f, out, base + (size_t)part * e->cols + c, f->row[c]));
-            }
-            continue;
-        }
-        if (r >= (uint64_t)e->part_rows * e->part_count)
-            continue; /* padding */
-        const size_t values = (size_t)e->cols * e->taps;
-        BL_TRY(bl_safetensors_read(f->w->file, e->parts[r / e->part_rows], r % e->part_rows * values, values, f->row));
-        for (uint32_t c = 0; c < e->cols; c++)
-            for (uint32_t tap = 0; tap < e->taps; tap++)
-                BL_TRY(store(f, out, base + (size_t)tap * padded + c, f->row[(size_t)c * e->taps + tap]));
+    for (uint64_t r = first; r < end;) {
+        const uint32_t part = (uint32_t)(r / e->part_rows), in_part = (uint32_t)(r % e->part_rows);
+        const size_t count = (size_t)BL_MIN(end - r, BL_MIN(e->part_rows - in_part, f->size / row));
+        BL_TRY(read_rows(f, part, in_part, count));
+        for (size_t i = 0; i < count; i++, r++)
+            place_row(e, (const char *)f->rows + i * row, (char *)out + (r - first) * stride);
     }
 fail:
     return result;
 }
 
-static bl_result load_entry(const bl_weights *w, bl_stream *s, bl_arena *arena, entry *e)
+bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s)
 {
     bl_result result = BL_OK;
-    fill f = { w, e, bl_alloc((size_t)e->cols * e->taps, sizeof(float)) };
-    if (!f.row)
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for a row of %s", e->name);
-    const uint64_t row_bytes = (uint64_t)e->weight.cols * bl_dtype_size(w->type);
-    BL_TRY(bl_arena_slice(arena, bytes_of(&e->weight), &e->weight.slice));
-    BL_TRY(bl_stream_fill(s, &e->weight.slice, 0, bytes_of(&e->weight), row_bytes, fill_rows, &f));
-fail:
-    bl_free(f.row);
-    return result;
-}
-
-bl_result bl_weights_load(bl_weights *w, bl_stream *s)
-{
-    bl_result result = BL_OK;
-    bl_arena *arena = NULL;
-    uint64_t missing = 0;
-    for (size_t i = 0; i < w->count; i++)
-        if (!w->entries[i]->loaded)
-            missing += (bytes_of(&w->entries[i]->weight) + BL_SLICE_ALIGNMENT - 1) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT;
-    if (!missing)
+    size_t row = 0;
+    const uint64_t sum = sum_missing(w, g, false, &row);
+    filler f = { .w = w, .size = BL_MAX(row, ROWS_SIZE) };
+    bl_arena *arena = NULL, **arenas = NULL;
+    if (!sum)
         return BL_OK;
-    if (w->arena_count == BL_COUNT(w->arenas))
-        return bl_fail(BL_ERROR_MEMORY, "%s: weights were loaded in too many pieces", bl_safetensors_path(w->file));
-    BL_TRY(bl_arena_create(bl_stream_device(s), missing, "weights", &arena));
-    for (size_t i = 0; i < w->count; i++)
-        if (!w->entries[i]->loaded)
-            BL_TRY(load_entry(w, s, arena, w->entries[i]));
-    for (size_t i = 0; i < w->count; i++)
-        w->entries[i]->loaded = true;
+    f.rows = bl_alloc(f.size, 1);
+    arenas = bl_resize(w->arenas, w->arena_count + 1, sizeof(*arenas));
+    if (arenas)
+        w->arenas = arenas;
+    if (!f.rows || !arenas)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "%s: no host memory for loading", bl_safetensors_path(w->file)));
+    BL_TRY(bl_arena_create(w->device, sum, "weights", &arena));
+    for (size_t i = 0; i < w->count; i++) {
+        entry *e = w->entries[i];
+        if (!is_missing(e, g, false))
+            continue;
+        f.e = e;
+        BL_TRY(bl_arena_slice(arena, bytes_of(e), &e->weight.slice));
+        BL_TRY(bl_stream_fill(s, &e->weight.slice, 0, bytes_of(e), e->weight.cols * element(e), fill_rows, &f));
+    }
     w->arenas[w->arena_count++] = arena;
-    return BL_OK;
+    arena = NULL;
 fail: /* all or nothing, so that a later try starts afresh */
+    for (size_t i = 0; i < w->count; i++) {
+        entry *e = w->entries[i];
+        if (result == BL_OK)
+            e->loaded = e->weight.slice.buffer;
+        else if (!e->loaded)
+            e->weight.slice = (bl_slice){ 0 };
+    }
     bl_arena_destroy(&arena);
+    bl_free(f.rows);
     return result;
 }

@@ -9,8 +9,8 @@
 enum { BL_WEIGHT_PARTS = 3 };
 
 typedef struct bl_weights bl_weights;
-/* Opens a safetensors file whose tensors will be stored as `type`. */
-bl_result bl_weights_open(const char *path, bl_dtype type, bl_weights **out);
+/* Opens a safetensors file whose tensors will be stored as `type` on the device. */
+bl_result bl_weights_open(const char *path, bl_dtype type, bl_device *d, bl_weights **out);
 void bl_weights_close(bl_weights **w);  /* frees the device memory too; sets *w to NULL; NULL is accepted */
 bool bl_weights_has(const bl_weights *w, const char *name);
 const bl_safetensors *bl_weights_file(const bl_weights *w);
@@ -23,8 +23,15 @@ const bl_weight *bl_weights_conv(bl_weights *w, bl_graph *g, uint32_t out, uint3
 const bl_weight *bl_weights_matrix(bl_weights *w, bl_graph *g, uint32_t out, uint32_t in, uint32_t parts, const char *const *names);
 const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint32_t parts, const char *const *names);
 
-/* Loads what has been asked for and is not there yet. BL_ERROR_MODEL: a value that the storage type cannot hold. */
-bl_result bl_weights_load(bl_weights *w, bl_stream *s);
+/* Loads those weights of a graph that are not on the device yet: all of them, or none on failure. Takes little host memory, whatever the
+ * size. BL_ERROR_MODEL: a value that the storage type cannot hold. */
+bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s);
+/* Device memory that loading them would take, in bytes; `anew`: if none were loaded. UINT64_MAX if the device cannot hold them at all, for
+ * which loading gives the reason. */
+uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g, bool anew);
+uint64_t bl_weights_bytes(const bl_weights *w);  /* device memory held now */
+/* Frees the device memory; a later load brings the weights back. Graphs recorded with them may not run any more. */
+void bl_weights_release(bl_weights *w);
 
 /* Multiples of 4: what channels are stored as. */
 static inline uint32_t bl_pad4(uint32_t n) { return (n + 3) & ~3u; }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { REASON_SIZE = 1024 };
 static _Thread_local char reason[REASON_SIZE];
@@ -51,6 +52,14 @@ const char *bl_result_name(bl_result r)
     }
     return "unknown";
 }
+
+static double monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+double (*bl_clock)(void) = monotonic;
 
 void *bl_alloc(size_t count, size_t size)
 {

@@ -42,6 +42,9 @@ typedef struct bl_memory_api {
 } bl_memory_api;
 extern bl_memory_api bl_memory;
 
+/* Nanoseconds of a clock that only goes forward; behind a pointer so that tests can pretend a slow device. Written only by tests. */
+extern double (*bl_clock)(void);
+
 /* `count * size` zeroed bytes, or NULL when memory runs out or the product overflows; freed by bl_free.
  * A zero product gives a pointer to one byte. */
 void *bl_alloc(size_t count, size_t size);

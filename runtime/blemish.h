@@ -99,13 +99,14 @@ typedef struct bl_context_options {
     const char *caps;
     bl_precision precision;  /* storage of weights and activations; AUTO: f16 on a GPU that stores 16 bit, else f32 */
     const char *cache_dir;   /* pipeline cache; NULL: none is read or written */
+    uint64_t max_memory;     /* bytes of device memory held at most; 0: as much as the driver reports free for this process */
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
     void (*log)(void *user, bl_log_level level, const char *text);
     void (*progress)(void *user, const char *stage, uint32_t done, uint32_t total);
-    int (*cancel)(void *user); /* asked at least between steps; non-zero ends the call with BL_ERROR_CANCELLED */
+    int (*cancel)(void *user); /* asked before every submission (some 100 ms); non-zero ends the call with BL_ERROR_CANCELLED */
     void *user;
 } bl_context_options;
-#define BL_CONTEXT_OPTIONS_INIT { sizeof(bl_context_options), NULL, NULL, BL_PRECISION_AUTO, NULL, NULL, NULL, NULL, NULL }
+#define BL_CONTEXT_OPTIONS_INIT { sizeof(bl_context_options), NULL, NULL, BL_PRECISION_AUTO, NULL, 0, NULL, NULL, NULL, NULL }
 
 /* A device with its compiled kernels. */
 typedef struct bl_context bl_context;
@@ -116,7 +117,8 @@ BL_API const bl_device_info *bl_context_device(const bl_context *context);
 /* The storage precision in use, "f32" or "f16", and the capabilities and lowered limits in use, as for --caps: "s16,sg,binding=64M". */
 BL_API const char *bl_context_precision(const bl_context *context);
 BL_API const char *bl_context_caps(const bl_context *context);
-/* Names of the kernel implementations that have run, one call each, in the order of the kernel table: e.g. "matmul_fwd_direct_f32". */
+/* Names of the kernel implementations that ran in the last generation or verification, one call each, in the order of the kernel table:
+ * e.g. "matmul_fwd_direct_f32". */
 BL_API void bl_context_kernels(const bl_context *context, void (*each)(void *user, const char *name), void *user);
 
 /* --- models -------------------------------------------------------------------------------------------------------- */
@@ -158,6 +160,26 @@ typedef struct bl_generate_options {
 } bl_generate_options;
 #define BL_GENERATE_OPTIONS_INIT { sizeof(bl_generate_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
+/* Device memory of one generation, stage by stage, in bytes. */
+typedef struct bl_memory_stage {
+    char name[16];           /* "text", "encode" (with a photo), "unet", "decode" */
+    uint64_t weights;        /* of its network, still to be loaded when it starts */
+    uint64_t activations;    /* everything else it needs; freed when it ends */
+    uint64_t held;           /* in all while it runs, weights of earlier stages and the staging buffer included */
+    uint32_t dispatches;     /* of its graph, parts of operands larger than a binding counted; 0 when it was only planned */
+} bl_memory_stage;
+typedef struct bl_memory_plan {
+    bl_memory_stage stages[4];
+    uint32_t stage_count;
+    uint64_t peak;           /* the largest `held` */
+    uint64_t limit;          /* max_memory of the context, or less where the driver reports less */
+    int fits;                /* peak <= limit */
+    int evicts;              /* it fits only if weights of earlier stages are dropped, and loaded again for the next picture */
+} bl_memory_plan;
+/* What bl_generate would need, from the shapes alone: nothing is loaded and nothing runs. The peak is kept: bl_generate holds no more, and
+ * refuses with BL_ERROR_MEMORY before it loads anything of a stage that does not fit. BL_OK also when it does not fit. */
+BL_API bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, bl_memory_plan *plan);
+
 typedef struct bl_generate_result {
     bl_image image;          /* RGB; freed by bl_generate_result_free */
     char *parameters;        /* one JSON object: everything needed to make it again; owned */
@@ -165,6 +187,7 @@ typedef struct bl_generate_result {
     uint32_t steps_run;      /* evaluations of the U-Net */
     double seconds;          /* wall time of the whole call */
     uint64_t device_bytes;   /* device memory held at the peak */
+    bl_memory_plan memory;   /* the plan it kept to */
 } bl_generate_result;
 /* Makes one picture. *result is zeroed on failure. */
 BL_API bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *result);

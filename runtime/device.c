@@ -28,6 +28,33 @@ bl_result bl_vk(VkResult r, const char *call)
     return bl_fail(memory ? BL_ERROR_MEMORY : BL_ERROR_DEVICE, "vk%.*s: %s (VkResult %d)", (int)strcspn(name, "("), name, text, (int)r);
 }
 
+uint64_t bl_device_limit(const bl_device *d)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
+    VkPhysicalDeviceMemoryProperties2 props = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget };
+    uint64_t limit = 0;
+    if (d->tells_budget)
+        d->api.GetPhysicalDeviceMemoryProperties2(d->phys, &props);
+    for (uint32_t i = 0; i < d->mem.memoryHeapCount; i++)
+        if (d->mem.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) {
+            const uint64_t size = d->mem.memoryHeaps[i].size, told = d->tells_budget ? budget.heapBudget[i] : size;
+            limit = BL_MAX(limit, BL_MIN(size, told ? told : size));
+        }
+    return d->allowed && d->allowed < limit ? d->allowed : limit;
+}
+
+void bl_device_lose(bl_device *d)
+{
+    if (!d->lost)
+        snprintf(d->lost_reason, sizeof(d->lost_reason), "%s", bl_last_error());
+    d->lost = true;
+}
+
+bl_result bl_device_check(const bl_device *d)
+{
+    return d->lost ? bl_fail(BL_ERROR_DEVICE, "the device was lost: %s", d->lost_reason) : BL_OK;
+}
+
 /* --- the instance --------------------------------------------------------------------------------------------------- */
 
 static bool has_extension(const VkExtensionProperties *list, uint32_t count, const char *name)
@@ -238,6 +265,7 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
     d->api.GetPhysicalDeviceProperties2(d->phys, &props);
     d->props = props.properties;
     d->api.GetPhysicalDeviceMemoryProperties(d->phys, &d->mem);
+    d->tells_budget = has_extension(have, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     d->software = d->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
 
     features_chain(f, have, count, d->props.apiVersion);

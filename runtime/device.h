@@ -33,6 +33,10 @@ typedef struct bl_device {
     bool software;
     bl_device_info info;
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
+    uint64_t allowed;         /* of it, as the caller says; 0: what the device has */
+    bool tells_budget;        /* VK_EXT_memory_budget */
+    bool lost;                /* for good: a new device has to be opened */
+    char lost_reason[512];
 } bl_device;
 
 /* vkGetInstanceProcAddr of the system's loader, or what a test puts there. NULL when there is no loader. */
@@ -46,6 +50,15 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
 /* The capabilities and lowered limits in use, as a list that bl_device_open takes; `text` has room for BL_CAPS_TEXT bytes. */
 void bl_device_caps_text(const bl_device *d, char *text);
 void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
+
+/* Bytes of device memory that may be held in all: what the caller allows, or less where the driver reports less (its budget for this
+ * process, or the heap). */
+uint64_t bl_device_limit(const bl_device *d);
+
+/* Keeps the loss of the device, the first one, with bl_last_error() as its reason. */
+void bl_device_lose(bl_device *d);
+/* BL_OK, or the loss that was kept. */
+bl_result bl_device_check(const bl_device *d);
 
 /* Turns a VkResult into a bl_result, keeping the call's name as the reason. */
 bl_result bl_vk(VkResult r, const char *call);

@@ -202,7 +202,8 @@ bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b)
     for (int i = 0; i < 2 && whole != BL_NONE; i++) {
         const bl_tensor *t = &g->tensors[parts[i]];
         const bl_storage *s = &g->storages[t->storage];
-        if (t->view.stride == s->width && t->shape.c == s->width && t->view.off == 0 && !s->weight && !s->pinned && a != b)
+        if (t->view.stride == s->width && t->shape.c == s->width && t->view.off == 0 && rows_of(t->shape) == s->rows && !s->weight &&
+            !s->pinned && a != b)
             rebase(g, t->storage, g->tensors[whole].storage, first[i]);
         else
             copy_to(g, parts[i], bl_graph_channels(g, whole, first[i], t->shape.c));
@@ -279,7 +280,7 @@ bl_value bl_graph_conv(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t
     const uint32_t oh = (s.h + sides - kernel) / stride + 1, ow = (s.w + sides - kernel) / stride + 1;
     const bl_value y = activation(g, (bl_shape){ s.n, oh, ow, m.w });
     NODE(conv_fwd, ((struct conv_params){ .images = s.n, .h = s.h, .width = s.w, .c = s.c, .oh = oh, .ow = ow, .oc = m.w,
-        .kernel = kernel, .stride = stride, .pad = pad }), x, w, b, BL_NONE, BL_NONE, y);
+        .kernel = kernel, .stride = stride, .pad = pad, .pad_y = pad }), x, w, b, BL_NONE, BL_NONE, y);
     return y;
 }
 

@@ -21,6 +21,8 @@ typedef struct pipeline {
     bl_dtype type;
     uint32_t head;
     VkPipeline pipe;
+    double rate;                /* ns of a unit of work; 0: not measured */
+    double work, took;          /* noted since the rate was last corrected */
 } pipeline;
 
 struct bl_kernels {
@@ -32,6 +34,9 @@ struct bl_kernels {
     pipeline *pipes;
     size_t pipe_count, pipe_room;
     bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
+    bl_stream *guarded;
+    bl_buffer counter;
+    bl_commands sentinel;
 };
 
 static bl_result create_layout(bl_kernels *ks, bool steps, uint32_t operands)
@@ -86,6 +91,10 @@ void bl_kernels_destroy(bl_kernels **k)
     if (!ks)
         return;
     const bl_device *d = ks->d;
+    if (ks->guarded)
+        bl_stream_set_sentinel(ks->guarded, NULL, NULL);
+    bl_commands_destroy(&ks->sentinel);
+    bl_buffer_destroy(ks->d, &ks->counter);
     if (ks->cache_dir && ks->pipe_count)
         bl_pipeline_cache_save(d, ks->cache_dir, ks->cache);
     for (size_t i = 0; i < ks->pipe_count; i++)
@@ -132,17 +141,24 @@ static uint32_t head_of(bl_op op, const bl_params *p)
     }
 }
 
-static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head, VkPipelineLayout layout, VkPipeline *out)
+static pipeline *known(const bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head)
+{
+    for (size_t i = 0; i < ks->pipe_count; i++)
+        if (ks->pipes[i].kernel == k && ks->pipes[i].type == t && ks->pipes[i].head == head)
+            return &ks->pipes[i];
+    return NULL;
+}
+
+/* The pipeline, made when it is first needed; valid until the next is made. */
+static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head, VkPipelineLayout layout, pipeline **out)
 {
     bl_result result = BL_OK;
     const bl_device *d = ks->d;
     VkShaderModule module = VK_NULL_HANDLE;
     VkPipeline pipe = VK_NULL_HANDLE;
-    for (size_t i = 0; i < ks->pipe_count; i++)
-        if (ks->pipes[i].kernel == k && ks->pipes[i].type == t && ks->pipes[i].head == head) {
-            *out = ks->pipes[i].pipe;
-            return BL_OK;
-        }
+    *out = known(ks, k, t, head);
+    if (*out)
+        return BL_OK;
     if (ks->pipe_count == ks->pipe_room) {
         pipeline *grown = bl_resize(ks->pipes, ks->pipe_room * 2 + 32, sizeof(*grown));
         if (!grown)
@@ -160,6 +176,7 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
         .codeSize = spirv[k][t].size, .pCode = spirv[k][t].code }, NULL, &module));
     VK_TRY(d->vk.CreateComputePipelines(d->dev, ks->cache, 1, &(VkComputePipelineCreateInfo){
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT, /* any part of the grid can be dispatched */
         .layout = layout,
         .stage = {
             .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
@@ -168,13 +185,13 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
     }, NULL, &pipe));
     if (d->vk.SetDebugUtilsObjectNameEXT) {
         char label[96];
-        snprintf(label, sizeof(label), "%s_%s", impl->name, bl_dtype_name(t));
+        bl_kernel_label(k, t, label);
         d->vk.SetDebugUtilsObjectNameEXT(d->dev, &(VkDebugUtilsObjectNameInfoEXT){
             .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT, .objectType = VK_OBJECT_TYPE_PIPELINE,
             .objectHandle = (uint64_t)(uintptr_t)pipe, .pObjectName = label });
     }
-    ks->pipes[ks->pipe_count++] = (pipeline){ k, t, head, pipe };
-    *out = pipe;
+    *out = &ks->pipes[ks->pipe_count++];
+    **out = (pipeline){ k, t, head, pipe, 0, 0, 0 };
 fail:
     if (module)
         d->vk.DestroyShaderModule(d->dev, module, NULL);
@@ -183,63 +200,105 @@ fail:
     return BL_OK;
 }
 
+/* --- dispatches --------------------------------------------------------------------------------------------------------- */
+
+bl_result bl_dispatch_whole(bl_dispatch *d)
+{
+    const bl_impl *impl = &bl_impls[d->kernel];
+    memset(d->base, 0, sizeof(d->base));
+    impl->grid(impl, &d->p, d->groups);
+    return d->groups[0] <= GROUP_LIMIT && d->groups[1] <= GROUP_LIMIT && d->groups[2] <= GROUP_LIMIT ? BL_OK
+        : bl_fail(BL_ERROR_DEVICE, "%s: %u x %u x %u workgroups", impl->name, d->groups[0], d->groups[1], d->groups[2]);
+}
+
+/* The bytes of an operand that its view covers, from `start`, which an offset of a binding may have. */
+typedef struct range {
+    uint64_t start, first, end;
+} range;
+
+static range range_of(const bl_operand *o, bl_dtype t, const bl_extent *e, const struct view *v)
+{
+    const uint64_t element = o->storage ? bl_dtype_size(t) : sizeof(float), first = v->off * element;
+    return (range){ first / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT, first,
+                    (v->off + (uint64_t)(e->rows - 1) * v->stride + e->cols) * element };
+}
+
+bool bl_dispatch_binds(const bl_kernels *ks, const bl_dispatch *d)
+{
+    bl_operand o[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    const bl_op op = bl_impls[d->kernel].op;
+    const uint32_t n = bl_op_operands(op, o);
+    bl_op_infos[op].extents(&d->p, e);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!e[i].rows || !d->operands[i].buffer)
+            continue;
+        const range r = range_of(&o[i], d->type, &e[i], &d->p.v[i]);
+        if (r.end - r.start > ks->d->limits.binding)
+            return false;
+    }
+    return true;
+}
+
+double bl_dispatch_work(const bl_dispatch *d)
+{
+    uint32_t grid[3];
+    const bl_impl *impl = &bl_impls[d->kernel];
+    impl->grid(impl, &d->p, grid);
+    return bl_op_work(impl->op, d->type, &d->p) * d->groups[0] / grid[0] * d->groups[1] / grid[1] * d->groups[2] / grid[2];
+}
+
 /* Narrows the binding of one operand to what its view covers, and makes the view count from there. */
 static bl_result bind_operand(const bl_device *d, const char *op, const bl_operand *o, bl_dtype t, const bl_extent *e,
-                              const bl_slice *slice,
-                              struct view *view, VkDescriptorBufferInfo *out)
+                              const bl_slice *slice, struct view *view, VkDescriptorBufferInfo *out)
 {
-    const uint64_t element = o->storage ? bl_dtype_size(t) : sizeof(float);
-    const uint64_t first = view->off * element, start = first / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT;
-    const uint64_t end = (view->off + (uint64_t)(e->rows - 1) * view->stride + e->cols) * element;
-    if (end > slice->size)
-        return bl_fail(BL_ERROR_USAGE, "%s: operand %c ends at byte %llu of %llu", op, o->name, (unsigned long long)end,
+    const range r = range_of(o, t, e, view);
+    if (r.end > slice->size)
+        return bl_fail(BL_ERROR_USAGE, "%s: operand %c ends at byte %llu of %llu", op, o->name, (unsigned long long)r.end,
                        (unsigned long long)slice->size);
-    if (end - start > d->limits.binding)
+    if (r.end - r.start > d->limits.binding)
         return bl_fail(BL_ERROR_DEVICE, "%s: operand %c needs %llu bytes, a binding of %s holds %llu", op, o->name,
-                       (unsigned long long)(end - start), d->info.name, (unsigned long long)d->limits.binding);
-    view->off = (uint32_t)((first - start) / element);
-    *out = (VkDescriptorBufferInfo){ slice->buffer->buf, slice->offset + start, end - start };
+                       (unsigned long long)(r.end - r.start), d->info.name, (unsigned long long)d->limits.binding);
+    view->off = (uint32_t)((r.first - r.start) / (o->storage ? bl_dtype_size(t) : sizeof(float)));
+    *out = (VkDescriptorBufferInfo){ slice->buffer->buf, slice->offset + r.start, r.end - r.start };
     return BL_OK;
 }
 
-bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype t, const bl_params *params, const bl_slice *operands,
-                           const bl_slice *steps)
+bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *dispatch)
 {
     bl_result result = BL_OK;
     const bl_device *d = ks->d;
-    const bl_impl *impl = &bl_impls[k];
-    const bl_op_info *info = &bl_op_infos[impl->op];
-    bl_params p = *params;
+    const bl_kernel k = dispatch->kernel;
+    const bl_dtype t = dispatch->type;
+    const bl_op_info *info = &bl_op_infos[bl_impls[k].op];
+    bl_params p = dispatch->p;
     bl_operand o[BL_MAX_OPERANDS];
     bl_extent e[BL_MAX_OPERANDS] = { 0 };
     VkDescriptorBufferInfo info_of[MAX_BUFFERS];
     VkWriteDescriptorSet write[MAX_BUFFERS];
     VkDescriptorSet set;
-    VkPipeline pipe = VK_NULL_HANDLE;
-    uint32_t groups[3] = { 1, 1, 1 }, present = MAX_BUFFERS;
-    const uint32_t n = bl_op_operands(impl->op, o);
+    pipeline *pipe = NULL;
+    uint32_t present = MAX_BUFFERS;
+    const uint32_t n = bl_op_operands(bl_impls[k].op, o);
     if (!bl_kernel_able(ks, k, t))
-        return bl_fail(BL_ERROR_DEVICE, "%s_%s does not run on %s", impl->name, bl_dtype_name(t), d->info.name);
-    if (info->steps && (!steps || !steps->buffer))
+        return bl_fail(BL_ERROR_DEVICE, "%s_%s does not run on %s", bl_impls[k].name, bl_dtype_name(t), d->info.name);
+    if (info->steps && !dispatch->steps.buffer)
         return bl_fail(BL_ERROR_USAGE, "%s: needs a step table", info->name);
     info->extents(&p, e);
     for (uint32_t i = 0; i < n; i++) {
-        if (!e[i].rows || !operands[i].buffer)
+        if (!e[i].rows || !dispatch->operands[i].buffer)
             continue;
-        BL_TRY(bind_operand(d, info->name, &o[i], t, &e[i], &operands[i], &p.v[i], &info_of[i]));
+        BL_TRY(bind_operand(d, info->name, &o[i], t, &e[i], &dispatch->operands[i], &p.v[i], &info_of[i]));
         present = i;
     }
     for (uint32_t i = 0; i < n; i++) /* an absent operand is never read, but must be bound */
-        if (!e[i].rows || !operands[i].buffer)
+        if (!e[i].rows || !dispatch->operands[i].buffer)
             info_of[i] = info_of[present];
     if (info->steps)
-        info_of[n] = (VkDescriptorBufferInfo){ steps->buffer->buf, steps->offset, steps->size };
-    impl->grid(impl, params, groups);
-    if (groups[0] > GROUP_LIMIT || groups[1] > GROUP_LIMIT || groups[2] > GROUP_LIMIT)
-        return bl_fail(BL_ERROR_DEVICE, "%s: %u x %u x %u workgroups", impl->name, groups[0], groups[1], groups[2]);
+        info_of[n] = (VkDescriptorBufferInfo){ dispatch->steps.buffer->buf, dispatch->steps.offset, dispatch->steps.size };
 
     const VkPipelineLayout layout = ks->layouts[info->steps][n];
-    BL_TRY(find_pipeline(ks, k, t, head_of(impl->op, &p), layout, &pipe));
+    BL_TRY(find_pipeline(ks, k, t, head_of(bl_impls[k].op, &p), layout, &pipe));
     VK_TRY(d->vk.AllocateDescriptorSets(d->dev, &(VkDescriptorSetAllocateInfo){
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
         .descriptorPool = c->sets, .descriptorSetCount = 1, .pSetLayouts = &ks->sets[info->steps][n] }, &set));
@@ -249,14 +308,77 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype
             .dstSet = set, .dstBinding = i < n ? i : BL_STEP_BINDING, .descriptorCount = 1,
             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .pBufferInfo = &info_of[i] };
     d->vk.UpdateDescriptorSets(d->dev, buffers, write, 0, NULL);
-    d->vk.CmdBindPipeline(c->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    d->vk.CmdBindPipeline(c->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, pipe->pipe);
     d->vk.CmdBindDescriptorSets(c->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, NULL);
     d->vk.CmdPushConstants(c->cmd, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, info->params_size, &p);
-    d->vk.CmdDispatch(c->cmd, groups[0], groups[1], groups[2]);
+    d->vk.CmdDispatchBase(c->cmd, dispatch->base[0], dispatch->base[1], dispatch->base[2], dispatch->groups[0], dispatch->groups[1],
+                          dispatch->groups[2]);
     ks->used[k][t] = true;
 fail:
     return result;
 }
+
+double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d)
+{
+    const pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    return found ? found->rate : 0;
+}
+
+void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns)
+{
+    pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    if (found)
+        found->rate = ns;
+}
+
+void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns)
+{
+    pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    if (found) {
+        found->work += bl_dispatch_work(d);
+        found->took += ns;
+    }
+}
+
+void bl_kernels_learn(bl_kernels *ks)
+{
+    for (size_t i = 0; i < ks->pipe_count; i++) {
+        pipeline *p = &ks->pipes[i];
+        if (p->work > 0 && p->took > 0)
+            p->rate = p->took / p->work;
+        p->work = p->took = 0;
+    }
+}
+
+/* --- the sentinel ------------------------------------------------------------------------------------------------------- */
+
+bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s)
+{
+    bl_result result = BL_OK;
+    bl_dispatch d = { .type = BL_F32, .p.sentinel_fwd = { .x = { 0, 1 }, .last = BL_SENTINEL_LAST } };
+    BL_TRY(bl_buffer_create(ks->d, sizeof(float), BL_MEMORY_STAGING, "completion counter", &ks->counter));
+    *(float *)ks->counter.host = 0;
+    BL_TRY(bl_buffer_sync(ks->d, &ks->counter, true));
+    d.operands[0] = (bl_slice){ &ks->counter, 0, sizeof(float) };
+    BL_TRY(bl_kernel_choose(ks, BL_OP_sentinel_fwd, BL_F32, &d.p, &d.kernel));
+    BL_TRY(bl_dispatch_whole(&d));
+    BL_TRY(bl_commands_begin(s, 1, BL_COMMANDS_SHARED, &ks->sentinel));
+    BL_TRY(bl_kernel_record(ks, &ks->sentinel, &d));
+    bl_commands_host_barrier(&ks->sentinel);
+    BL_TRY(bl_commands_end(&ks->sentinel));
+    ks->used[d.kernel][BL_F32] = false; /* it is not part of what makes a picture */
+    ks->guarded = s;
+    bl_stream_set_sentinel(s, &ks->sentinel, &ks->counter);
+fail:
+    return result;
+}
+
+void bl_kernel_label(bl_kernel k, bl_dtype t, char *text)
+{
+    snprintf(text, 96, "%s_%s", bl_impls[k].name, bl_dtype_name(t));
+}
+
+void bl_kernels_forget(bl_kernels *ks) { memset(ks->used, 0, sizeof(ks->used)); }
 
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user)
 {
@@ -264,7 +386,7 @@ void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *
         for (int t = 0; t < BL_DTYPE_COUNT; t++)
             if (ks->used[k][t]) {
                 char name[96];
-                snprintf(name, sizeof(name), "%s_%s", bl_impls[k].name, bl_dtype_name((bl_dtype)t));
+                bl_kernel_label((bl_kernel)k, (bl_dtype)t, name);
                 each(user, name);
             }
 }

@@ -14,12 +14,43 @@ bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t);
 /* The implementation for a problem: the first able one in the table that fits. BL_ERROR_DEVICE if there is none. */
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out);
 
-/* Records one dispatch. operands[i] is where operand i's view starts counting (an absent optional one has buffer NULL); `steps` is the
- * step table, NULL for ops without. Each operand is bound with exactly the range that its view covers.
- * BL_ERROR_DEVICE if an operand is larger than a binding can be, or the dispatch larger than the device takes. */
-bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, bl_kernel k, bl_dtype t, const bl_params *p, const bl_slice *operands,
-                           const bl_slice *steps);
+/* One dispatch as data: a problem, or the workgroups base .. base + groups - 1 of its grid. */
+typedef struct bl_dispatch {
+    bl_kernel kernel;
+    bl_dtype type;
+    bl_params p;
+    bl_slice operands[BL_MAX_OPERANDS];  /* where operand i's view starts counting; buffer NULL: an absent optional one */
+    bl_slice steps;                      /* the step table; buffer NULL for ops without */
+    uint32_t base[3], groups[3];
+} bl_dispatch;
 
-/* The implementations recorded since creation, in table order: "matmul_direct_f32". */
+/* Sets base and groups to the whole grid of the problem. BL_ERROR_DEVICE if that is larger than the guaranteed limits. */
+bl_result bl_dispatch_whole(bl_dispatch *d);
+/* True if the view of every operand fits a binding of the device. */
+bool bl_dispatch_binds(const bl_kernels *ks, const bl_dispatch *d);
+/* Work of the dispatch, as bl_op_work of the problem and its share of the grid. */
+double bl_dispatch_work(const bl_dispatch *d);
+
+/* Records one dispatch. Each operand is bound with exactly the range that its view covers.
+ * BL_ERROR_DEVICE if an operand is larger than a binding can be. */
+bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *d);
+
+/* Nanoseconds of one unit of work in the pipeline of a dispatch, as measured on this device; 0 while unknown. */
+double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d);
+void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns);  /* of a pipeline that has been recorded */
+/* Notes what a dispatch took, and takes the average of what has been noted of a pipeline as its rate. */
+void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns);
+void bl_kernels_learn(bl_kernels *ks);
+
+/* "conv_fwd_direct_f32"; the text has room for 96 bytes. */
+void bl_kernel_label(bl_kernel k, bl_dtype t, char *text);
+
+/* Gives the stream a counter that the last dispatch of every submission increments and the host reads, so that work which a driver
+ * dropped is noticed (stream.h). The kernels must outlive the stream's last submission. */
+bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s);
+
+/* Forgets which implementations have been recorded. */
+void bl_kernels_forget(bl_kernels *ks);
+/* The implementations recorded since then, in table order: "matmul_fwd_direct_f32". */
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user);
 #endif

@@ -3,20 +3,22 @@
 #include <ctype.h>
 #include <string.h>
 
-#define O(name, params, operands, steps) \
+#define O(name, params, operands, steps, cut) \
     void extents_##name(const bl_params *p, bl_extent *e); \
     double flops_##name(const bl_params *p); \
     uint32_t depth_##name(const bl_params *p); \
     void ref_##name(const bl_params *p, double *const *v, const struct bl_step *step); \
     extern const bl_op_case cases_##name[]; \
-    extern const uint32_t case_count_##name;
+    extern const uint32_t case_count_##name; \
+    uint32_t bl_units_##cut(const bl_params *p); \
+    uint32_t bl_cut_##cut(bl_params *p, uint32_t first, uint32_t count);
 #include "ops.def"
 #undef O
 
 const bl_op_info bl_op_infos[BL_OP_COUNT] = {
-#define O(name, params, operands, steps) \
-    { #name, operands, sizeof(struct params##_params), steps, extents_##name, flops_##name, depth_##name, ref_##name, \
-      cases_##name, &case_count_##name },
+#define O(name, params, operands, steps, cut) \
+    { #name, operands, sizeof(struct params##_params), steps, extents_##name, bl_units_##cut, bl_cut_##cut, flops_##name, depth_##name, \
+      ref_##name, cases_##name, &case_count_##name },
 #include "ops.def"
 #undef O
 };
@@ -35,8 +37,22 @@ uint32_t bl_op_operands(bl_op op, bl_operand *out)
                 out[n].access = BL_READ | BL_WRITE;
             if (*s == '?')
                 out[n].optional = true;
+            if (*s == '/')
+                out[n].over = *++s;
         }
         s += strspn(s, " ");
     }
     return n;
+}
+
+double bl_op_work(bl_op op, bl_dtype t, const bl_params *p)
+{
+    bl_operand o[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    const uint32_t n = bl_op_operands(op, o);
+    double work = 1 + bl_op_infos[op].flops(p); /* never nothing: times are divided by it */
+    bl_op_infos[op].extents(p, e);
+    for (uint32_t i = 0; i < n; i++)
+        work += (double)e[i].rows * e[i].cols * (o[i].storage ? (double)bl_dtype_size(t) : 4);
+    return work;
 }

@@ -8,7 +8,7 @@
 enum { BL_MAX_OPERANDS = 7 };  /* the eighth binding is the step table */
 
 typedef enum bl_op {
-#define O(name, params, operands, steps) BL_OP_##name,
+#define O(name, params, operands, steps, cut) BL_OP_##name,
 #include "ops.def"
 #undef O
     BL_OP_COUNT
@@ -17,7 +17,7 @@ typedef enum bl_op {
 /* The push constants of any op. `v` is the array of views that every block starts with. */
 typedef union bl_params {
     struct view v[BL_MAX_OPERANDS];
-#define O(name, params, operands, steps) struct params##_params name;
+#define O(name, params, operands, steps, cut) struct params##_params name;
 #include "ops.def"
 #undef O
 } bl_params;
@@ -40,14 +40,20 @@ typedef struct bl_operand {
     unsigned access;  /* bl_access bits */
     bool storage;     /* of the storage type; else always fp32 */
     bool optional;
+    char over;        /* name of the operand whose memory this output may take when nothing else needs it; 0: none */
 } bl_operand;
 
 typedef struct bl_op_info {
     const char *name;
-    const char *operands;  /* "x:t w:t b:t? y:T": t storage type, f fp32; lower case read, upper case written, with + both; ? optional */
+    const char *operands;  /* "x:t w:t b:t? y:T": t storage type, f fp32; lower case read, upper case written, with + both; ? optional;
+                            /x: may be written over operand x, element by element */
     uint32_t params_size;  /* bytes of push constants */
     bool steps;            /* reads the step table */
     void (*extents)(const bl_params *p, bl_extent *e);
+    /* A problem in parts: how many units it has along which it can be cut (0: it cannot), and the part that starts with unit `first`.
+     * Narrows *p to at most `count` units, and returns how many it took. Parts compute the bytes that the whole would. */
+    uint32_t (*units)(const bl_params *p);
+    uint32_t (*cut)(bl_params *p, uint32_t first, uint32_t count);
     double (*flops)(const bl_params *p);  /* work the algorithm needs, a multiply-add counts two */
     uint32_t (*depth)(const bl_params *p);/* longest sum behind one output element: tolerances grow with its root */
     /* The meaning, in double. v[i] is operand i laid out as p's views say (off and stride in elements); absent operands are NULL. */
@@ -60,6 +66,9 @@ extern const bl_op_info bl_op_infos[BL_OP_COUNT];
 
 /* Operands of an op, at most BL_MAX_OPERANDS; returns their number. */
 uint32_t bl_op_operands(bl_op op, bl_operand *out);
+
+/* Work of a problem, for predicting its time: floating-point operations and bytes moved. */
+double bl_op_work(bl_op op, bl_dtype t, const bl_params *p);
 
 /* The convenience of every reference and case: element (r, c) of a view. */
 static inline size_t bl_at(const struct view *v, size_t r, size_t c) { return v->off + r * v->stride + c; }

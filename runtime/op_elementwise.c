@@ -32,7 +32,8 @@ uint32_t depth_geglu_fwd(const bl_params *p)
 
 void extents_add_fwd(const bl_params *p, bl_extent *e)
 {
-    e[0] = e[1] = e[2] = (bl_extent){ p->add_fwd.rows, p->add_fwd.channels };
+    e[0] = e[2] = (bl_extent){ p->add_fwd.rows, p->add_fwd.channels };
+    e[1] = (bl_extent){ (p->add_fwd.rows + p->add_fwd.y_rows - 1) / p->add_fwd.y_rows, p->add_fwd.channels }; /* parts may be shorter */
 }
 
 double flops_add_fwd(const bl_params *p) { return (double)p->add_fwd.rows * p->add_fwd.channels; }
@@ -83,6 +84,8 @@ uint32_t depth_upsample_fwd(const bl_params *p)
 
 #define ACTIVATION(label, r, c, a) .name = label, .p.activation_fwd = { .rows = (r), .channels = (c), .act = (a) }
 #define ROWS(op, label, r, c) .name = label, .p.op = { .rows = (r), .channels = (c) }
+#define SUM(label, r, c) .name = label, .p.add_fwd = { .rows = (r), .channels = (c), .y_rows = 1 }
+#define SHARED(label, r, c, per) .name = label, .p.add_fwd = { .rows = (r), .channels = (c), .y_rows = (per) }
 #define UPSAMPLE(label, i, height, w, c) \
     .name = label, .p.upsample_fwd = { .images = (i), .h = (height), .width = (w), .channels = (c) }
 
@@ -116,12 +119,14 @@ const bl_op_case cases_geglu_fwd[] = {
 };
 
 const bl_op_case cases_add_fwd[] = {
-    { ROWS(add_fwd, "unet_256x320", 256, 320) },
-    { ROWS(add_fwd, "latent_64x4", 64, 4) },
-    { ROWS(add_fwd, "one_row", 1, 64) },
-    { ROWS(add_fwd, "one", 1, 1) },
-    { ROWS(add_fwd, "odd", 37, 5) },
-    { ROWS(add_fwd, "bench_unet_8192x320", 8192, 320) },
+    { SUM("unet_256x320", 256, 320) },
+    { SUM("latent_64x4", 64, 4) },
+    { SUM("one_row", 1, 64) },
+    { SUM("one", 1, 1) },
+    { SUM("odd", 37, 5) },
+    { SHARED("time_embedding_2_images", 512, 320, 256) },
+    { SHARED("time_embedding_odd", 39, 5, 13) },
+    { SUM("bench_unet_8192x320", 8192, 320) },
 };
 
 const bl_op_case cases_copy_fwd[] = {

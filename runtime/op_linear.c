@@ -86,7 +86,8 @@ const bl_op_case cases_matmul_fwd[] = {
 const uint32_t case_count_matmul_fwd = BL_COUNT(cases_matmul_fwd);
 
 #define CONV(IMAGES, H, W, C, OH, OW, OC, KERNEL, STRIDE, PAD, UP, ACT, GIVEN) { .conv_fwd = { .images = IMAGES, .h = H, .width = W, \
-    .c = C, .oh = OH, .ow = OW, .oc = OC, .kernel = KERNEL, .stride = STRIDE, .pad = PAD, .up = UP, .act = ACT, .given = GIVEN } }
+    .c = C, .oh = OH, .ow = OW, .oc = OC, .kernel = KERNEL, .stride = STRIDE, .pad = PAD, .pad_y = PAD, .up = UP, .act = ACT, \
+    .given = GIVEN } }
 const bl_op_case cases_conv_fwd[] = {
     /* Stable Diffusion 1.5 and its autoencoder, at smaller sizes */
     { "unet_in", CONV(1, 32, 32, 4, 32, 32, 64, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },

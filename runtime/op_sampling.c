@@ -1,5 +1,5 @@
 /* Sampling: operands, work and cases of what happens around the model in one step: timestep embedding, model input, guidance,
- * scheduler, blending. All read the step table. Layer 2. */
+ * scheduler, blending; and the counter of submissions. All but that read the step table. Layer 2. */
 #include "op.h"
 
 void extents_timestep_embedding_fwd(const bl_params *p, bl_extent *e)
@@ -90,6 +90,24 @@ uint32_t depth_step_next_fwd(const bl_params *p)
     return 1;
 }
 
+void extents_sentinel_fwd(const bl_params *p, bl_extent *e)
+{
+    (void)p;
+    e[0] = (bl_extent){ 1, 1 };
+}
+
+double flops_sentinel_fwd(const bl_params *p)
+{
+    (void)p;
+    return 1;
+}
+
+uint32_t depth_sentinel_fwd(const bl_params *p)
+{
+    (void)p;
+    return 1;
+}
+
 /* --- cases ---------------------------------------------------------------------------------------------------------- */
 
 #define ROWS(op, label, r, c) .name = label, .p.op = { .rows = (r), .channels = (c) }
@@ -141,9 +159,15 @@ const bl_op_case cases_step_next_fwd[] = {
     { .name = "two_steps", .p.step_next_fwd.count = 2 },
 };
 
+const bl_op_case cases_sentinel_fwd[] = {
+    { .name = "next", .p.sentinel_fwd.last = 8388608 },
+    { .name = "again", .p.sentinel_fwd.last = -1000 },
+};
+
 const uint32_t case_count_timestep_embedding_fwd = BL_COUNT(cases_timestep_embedding_fwd);
 const uint32_t case_count_scale_fwd = BL_COUNT(cases_scale_fwd);
 const uint32_t case_count_guidance_fwd = BL_COUNT(cases_guidance_fwd);
 const uint32_t case_count_scheduler_step_fwd = BL_COUNT(cases_scheduler_step_fwd);
 const uint32_t case_count_blend_fwd = BL_COUNT(cases_blend_fwd);
 const uint32_t case_count_step_next_fwd = BL_COUNT(cases_step_next_fwd);
+const uint32_t case_count_sentinel_fwd = BL_COUNT(cases_sentinel_fwd);

@@ -2,10 +2,6 @@
 #include "plan.h"
 #include <stdlib.h>
 
-/* A segment is the unit of recording and submission: short enough to stop between, long enough not to be overhead. */
-enum { SEGMENT_NODES = 48 };
-static const double SEGMENT_FLOPS = 40e9;
-
 static uint64_t align_up(uint64_t a) { return (a + BL_SLICE_ALIGNMENT - 1) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT; }
 
 /* First and last use of every storage. */
@@ -13,6 +9,7 @@ static void find_lifetimes(const bl_graph *g, bl_plan *plan)
 {
     for (uint32_t i = 0; i < g->storage_count; i++) {
         const bl_storage *s = &g->storages[i];
+        plan->places[i].root = i;
         plan->places[i].size = s->rows * s->width * bl_dtype_size(s->type); /* below 2^31 elements: cannot wrap */
     }
     for (uint32_t n = 0; n < g->node_count; n++) {
@@ -37,6 +34,47 @@ static void find_lifetimes(const bl_graph *g, bl_plan *plan)
             plan->places[i].first = 0;
             plan->places[i].last = g->node_count;
         }
+}
+
+/* True if the tensor is all of its storage. */
+static bool is_whole(const bl_graph *g, bl_value x)
+{
+    const bl_tensor *t = &g->tensors[x];
+    const bl_storage *s = &g->storages[t->storage];
+    return !t->view.off && t->view.stride == s->width && t->shape.c == s->width &&
+        (uint64_t)t->shape.n * t->shape.h * t->shape.w == s->rows;
+}
+
+/* Storages that a node may write over its operand `x`: x dies here, nothing else is seen through its memory, y begins here. */
+static bool may_lie_over(const bl_graph *g, const bl_plan *plan, uint32_t n, uint32_t count, bl_value x, bl_value y)
+{
+    if (x == BL_NONE || y == BL_NONE || !is_whole(g, x) || !is_whole(g, y))
+        return false;
+    const uint32_t below = g->tensors[x].storage, above = g->tensors[y].storage;
+    const bl_storage *s = &g->storages[below], *t = &g->storages[above];
+    uint32_t uses = 0;
+    for (uint32_t i = 0; i < count; i++)
+        uses += g->tensors[g->nodes[n].operands[i]].storage == below && g->nodes[n].operands[i] != BL_NONE;
+    return uses == 1 && !s->weight && !s->pinned && !t->pinned && s->rows == t->rows && s->width == t->width && s->type == t->type &&
+        plan->places[plan->places[below].root].last == n && plan->places[above].first == n;
+}
+
+/* Outputs take the memory of operands that die, where the op allows it. */
+static void lay_over(const bl_graph *g, bl_plan *plan)
+{
+    for (uint32_t n = 0; n < g->node_count; n++) {
+        bl_operand o[BL_MAX_OPERANDS];
+        const uint32_t count = g->nodes[n].dead ? 0 : bl_op_operands(g->nodes[n].op, o);
+        for (uint32_t y = 0; y < count; y++)
+            for (uint32_t x = 0; o[y].over && x < count; x++) {
+                const bl_value *v = g->nodes[n].operands;
+                if (o[x].name != o[y].over || !may_lie_over(g, plan, n, count, v[x], v[y]))
+                    continue;
+                bl_place *above = &plan->places[g->tensors[v[y]].storage];
+                above->root = plan->places[g->tensors[v[x]].storage].root;
+                plan->places[above->root].last = above->last;
+            }
+    }
 }
 
 /* Largest first; equal ones in order, so that a plan does not depend on the sort. */
@@ -78,7 +116,7 @@ static bl_result place_all(bl_plan *plan, uint64_t limit)
     if (!order || !alive)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a plan"));
     for (uint32_t i = 0; i < plan->place_count; i++)
-        if (plan->places[i].planned)
+        if (plan->places[i].planned && plan->places[i].root == i)
             order[count++] = &plan->places[i];
     qsort(order, count, sizeof(*order), by_size);
     if (count && order[0]->size > limit)
@@ -105,32 +143,14 @@ static bl_result place_all(bl_plan *plan, uint64_t limit)
     }
     for (uint32_t i = 0; i < plan->block_count; i++)
         plan->bytes += plan->blocks[i];
+    for (uint32_t i = 0; i < plan->place_count; i++) {
+        plan->places[i].block = plan->places[plan->places[i].root].block;
+        plan->places[i].offset = plan->places[plan->places[i].root].offset;
+    }
 fail:
     bl_free(order);
     bl_free(alive);
     return result;
-}
-
-static bl_result cut_segments(const bl_graph *g, bl_plan *plan)
-{
-    plan->segments = bl_alloc(g->node_count, sizeof(*plan->segments));
-    if (!plan->segments)
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for a plan");
-    double flops = 0;
-    uint32_t live = 0, first = 0;
-    for (uint32_t n = 0; n < g->node_count; n++) {
-        if (!g->nodes[n].dead) {
-            const bl_params p = bl_graph_params(g, &g->nodes[n]);
-            flops += bl_op_infos[g->nodes[n].op].flops(&p);
-            live++;
-        }
-        if (live == SEGMENT_NODES || flops >= SEGMENT_FLOPS || n + 1 == g->node_count) {
-            plan->segments[plan->segment_count++] = (bl_segment){ first, n + 1 - first };
-            first = n + 1;
-            flops = live = 0;
-        }
-    }
-    return BL_OK;
 }
 
 bl_result bl_plan_create(const bl_graph *g, uint64_t block_limit, bl_plan **out)
@@ -145,12 +165,19 @@ bl_result bl_plan_create(const bl_graph *g, uint64_t block_limit, bl_plan **out)
     if (!plan->places)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a plan"));
     find_lifetimes(g, plan);
+    lay_over(g, plan);
     BL_TRY(place_all(plan, block_limit));
-    BL_TRY(cut_segments(g, plan));
     return BL_OK;
 fail:
     bl_plan_destroy(out);
     return result;
+}
+
+bl_slice bl_plan_slice(const bl_graph *g, const bl_plan *plan, bl_buffer *blocks, uint32_t storage)
+{
+    const bl_storage *s = &g->storages[storage];
+    const bl_place *p = &plan->places[storage];
+    return s->weight ? s->weight->slice : (bl_slice){ &blocks[p->block], p->offset, p->size };
 }
 
 void bl_plan_destroy(bl_plan **p)
@@ -161,6 +188,5 @@ void bl_plan_destroy(bl_plan **p)
         return;
     bl_free(plan->places);
     bl_free(plan->blocks);
-    bl_free(plan->segments);
     bl_free(plan);
 }

@@ -39,7 +39,7 @@ void ref_add_fwd(const bl_params *params, double *const *v, const struct bl_step
     const struct add_params *p = &params->add_fwd;
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->channels; c++)
-            v[2][bl_at(&p->z, r, c)] = v[0][bl_at(&p->x, r, c)] + v[1][bl_at(&p->y, r, c)];
+            v[2][bl_at(&p->z, r, c)] = v[0][bl_at(&p->x, r, c)] + v[1][bl_at(&p->y, r / p->y_rows, c)];
 }
 
 void ref_copy_fwd(const bl_params *params, double *const *v, const struct bl_step *step)

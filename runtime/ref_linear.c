@@ -29,7 +29,7 @@ void ref_matmul_fwd(const bl_params *params, double *const *v, const struct bl_s
 /* The row of x that output pixel (oy, ox) of an image sees through tap (ky, kx); false outside the image. */
 static bool conv_row(const struct conv_params *p, size_t image, size_t oy, size_t ox, size_t ky, size_t kx, size_t *row)
 {
-    const int64_t y = (int64_t)(oy * p->stride + ky) - p->pad, x = (int64_t)(ox * p->stride + kx) - p->pad;
+    const int64_t y = (int64_t)(oy * p->stride + ky) - (int32_t)p->pad_y, x = (int64_t)(ox * p->stride + kx) - p->pad;
     if (y < 0 || x < 0 || y >= (int64_t)p->h << p->up || x >= (int64_t)p->width << p->up)
         return false;
     *row = (image * p->h + (size_t)(y >> p->up)) * p->width + (size_t)(x >> p->up);

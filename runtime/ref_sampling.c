@@ -76,3 +76,11 @@ void ref_step_next_fwd(const bl_params *params, double *const *v, const struct b
     (void)v;
     (void)step;
 }
+
+void ref_sentinel_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct sentinel_params *p = &params->sentinel_fwd;
+    double *x = &v[0][p->x.off];
+    *x = *x >= (double)p->last ? 1 : *x + 1;
+}

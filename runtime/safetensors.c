@@ -590,6 +590,12 @@ static void convert(bl_file_dtype type, const void *p, size_t n, float *restrict
 #undef CONVERT
 }
 
+static void convert_to_half(const float *restrict v, size_t n, uint16_t *restrict out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bl_half_from_float(v[i]);
+}
+
 static bl_result check_unchanged(const bl_safetensors *st)
 {
     uint64_t size;
@@ -598,36 +604,54 @@ static bl_result check_unchanged(const bl_safetensors *st)
     return BL_OK;
 }
 
-bl_result bl_safetensors_read(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, float *out)
+/* `out` is of type `to`, F32 or F16. */
+static bl_result read_as(bl_file_dtype to, const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count,
+    void *out)
 {
     bl_result result = BL_OK;
     union {
         uint8_t bytes[CHUNK];
         uint64_t align;
     } buffer;
+    float values[CHUNK / sizeof(float)];
     if (!bl_file_dtype_readable(t->dtype))
         return bl_fail(st->kind, "%s: tensor %s: values of type %s are not supported", st->file.path, quote(t->name).text,
             bl_file_dtype_name(t->dtype));
     if (count > t->count || first_element > t->count - count)
         return bl_fail(BL_ERROR_USAGE, "%s: tensor %s: %zu elements at %" PRIu64 " are outside its %" PRIu64, st->file.path,
             quote(t->name).text, count, first_element, t->count);
-    const size_t size = dtypes[t->dtype].bits / 8, chunk = CHUNK / size;
+    const size_t size = dtypes[t->dtype].bits / 8, chunk = BL_MIN(CHUNK / size, BL_COUNT(values));
     const uint64_t offset = t->offset + first_element * size;
-    if (t->dtype == BL_FILE_F32) { /* straight into place */
+    if (t->dtype == to) { /* straight into place */
         BL_TRY(bl_file_read_at(&st->file, out, count * size, offset, st->kind));
-        to_host_order((uint8_t *)out, count, size);
+        to_host_order(out, count, size);
         count = 0;
     }
     for (size_t done = 0; done < count;) {
         const size_t n = BL_MIN(count - done, chunk);
         BL_TRY(bl_file_read_at(&st->file, buffer.bytes, n * size, offset + done * size, st->kind));
         to_host_order(buffer.bytes, n, size);
-        convert(t->dtype, buffer.bytes, n, out + done);
+        if (to == BL_FILE_F32) {
+            convert(t->dtype, buffer.bytes, n, (float *)out + done);
+        } else {
+            convert(t->dtype, buffer.bytes, n, values);
+            convert_to_half(values, n, (uint16_t *)out + done);
+        }
         done += n;
     }
     BL_TRY(check_unchanged(st));
 fail:
     return result;
+}
+
+bl_result bl_safetensors_read(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, float *out)
+{
+    return read_as(BL_FILE_F32, st, t, first_element, count, out);
+}
+
+bl_result bl_safetensors_read_half(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, uint16_t *out)
+{
+    return read_as(BL_FILE_F16, st, t, first_element, count, out);
 }
 
 bl_result bl_safetensors_read_raw(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_byte, size_t n, void *out)

@@ -68,6 +68,8 @@ const char *bl_safetensors_metadata(const bl_safetensors *st, const char *key);
  * rounded to nearest, F64 beyond float's range to infinity. `kind` if the type is not readable or the file has changed,
  * BL_ERROR_USAGE if the range leaves the tensor. Reads of one file may run in several threads. On failure `out` is undefined. */
 bl_result bl_safetensors_read(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, float *out);
+/* The same rounded to the nearest half, beyond half's range to infinity; F16 as they are. */
+bl_result bl_safetensors_read_half(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_element, size_t count, uint16_t *out);
 /* Reads `n` bytes from `first_byte` of the tensor on, of any type, as they are in the file (little-endian). */
 bl_result bl_safetensors_read_raw(const bl_safetensors *st, const bl_file_tensor *t, uint64_t first_byte, size_t n, void *out);
 /* Counts the NaN and infinite values of a whole tensor of a readable type (F64: as doubles would be after rounding to float). */

@@ -4,7 +4,7 @@
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
-// z = x + y, all [rows, channels].
+// z = x + y; y_rows rows of x share a row of y.
 
 layout(push_constant) uniform Push { add_params p; };
 READ(0, T, x)
@@ -15,5 +15,5 @@ void main()
 {
     const span s = lane_span(p.rows, p.channels);
     for (uint r = s.row; r < s.end; r++)
-        set_z(r, s.col, get_x(r, s.col) + get_y(r, s.col));
+        set_z(r, s.col, get_x(r, s.col) + get_y(r / p.y_rows, s.col));
 }

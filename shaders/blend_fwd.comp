@@ -17,7 +17,7 @@ layout(binding = 3) buffer X { float x[]; };
 void main()
 {
     const span s = lane_span(p.rows, p.channels);
-    const bl_step k = steps.rows[steps.step];
+    const bl_step k = CURRENT_STEP;
     for (uint r = s.row; r < s.end; r++) {
         const float inside = m[AT(m, r, 0)];
         const float source = fma(k.blend_x, z[AT(z, r, s.col)], k.blend_n * n[AT(n, r, s.col)]);

@@ -4,7 +4,7 @@
 #include "inc/types.glsl"
 #include "inc/params.h"
 
-// y[n,oy,ox,j] = act(sum_{ky,kx,c} x[n, (oy * stride + ky - pad) >> up, (ox * stride + kx - pad) >> up, c] w[j,ky,kx,c] + b[j] + a[n,j])
+// y[n,oy,ox,j] = act(sum_{ky,kx,c} x[n, (oy * stride + ky - pad_y) >> up, (ox * stride + kx - pad) >> up, c] w[j,ky,kx,c] + b[j] + a[n,j])
 // + r[n,oy,ox,j], where x is 0 outside the image: x [n*h*w, c], w [oc, kernel*kernel*c], y [n*oh*ow, oc]. A product of depth (ky, kx, c)
 // whose rows are output pixels. The tile is that of staged.glsl.
 layout(push_constant) uniform Push { conv_params p; };

@@ -15,7 +15,7 @@ WRITE(1, F, y)
 void main()
 {
     const span s = lane_span(p.rows, p.channels);
-    const vec4 guidance = vec4(steps.rows[steps.step].guidance);
+    const vec4 guidance = vec4(CURRENT_STEP.guidance);
     for (uint r = s.row; r < s.end; r++) {
         vec4 v = get_x(r, s.col);
         if (p.branches > 1)

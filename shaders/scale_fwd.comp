@@ -14,7 +14,7 @@ WRITE(1, T, y)
 void main()
 {
     const span s = lane_span(p.rows, p.channels);
-    const float factor = p.per_step != 0 ? p.scale * steps.rows[steps.step].in_scale : p.scale;
+    const float factor = p.per_step != 0 ? p.scale * CURRENT_STEP.in_scale : p.scale;
     for (uint r = s.row; r < s.end; r++)
         for (uint copy = 0; copy < p.copies; copy++)
             set_y(copy * p.rows + r, s.col, get_x(r, s.col) * factor);

@@ -22,7 +22,7 @@ uint at_h(uint which, uint r, uint c) { return AT(h, which * p.rows + r, c); }
 void main()
 {
     const span s = lane_span(p.rows, p.channels);
-    const bl_step k = steps.rows[steps.step];
+    const bl_step k = CURRENT_STEP;
     const uint c = s.col;
     for (uint r = s.row; r < s.end; r++) {
         const float before = x[AT(x, r, c)];

@@ -5,7 +5,7 @@
 #define STEPS_ACCESS
 #include "inc/steps.glsl"
 
-// Moves to the next step; the counter stops at `count`. One lane.
+// Moves to the next step; the counter stops at `count`, and one beyond it stays as it is, so that the host finds it. One lane.
 
 layout(local_size_x = 1) in;
 layout(local_size_x_id = 0) in;
@@ -13,6 +13,6 @@ layout(push_constant) uniform Push { step_next_params p; };
 
 void main()
 {
-    if (gl_GlobalInvocationID.x == 0)
-        steps.step = min(steps.step + 1, p.count);
+    if (gl_GlobalInvocationID.x == 0 && steps.step < p.count)
+        steps.step++;
 }

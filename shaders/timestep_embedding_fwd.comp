@@ -20,7 +20,7 @@ void main()
     const uint i = lane();
     if (i >= p.half_dim)
         return;
-    precise const float angle = steps.rows[steps.step].t * get_f(0, i).x;
+    precise const float angle = CURRENT_STEP.t * get_f(0, i).x;
     const float turns = floor(fma(angle, 0.63661977, 0.5));  // quadrants
     precise float r = fma(turns, -1.5703125, angle);
     r = fma(turns, -0.0004837512969970703, r);

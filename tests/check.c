@@ -2,8 +2,9 @@
  *
  *   check [--bench] [--device D] [--caps C] [--seed N] [-v] [PATTERN]      PATTERN matches row names, e.g. 'matmul_*_f16_*'
  *
- * A row runs twice (same bytes), with poisoned outputs and guarded gaps between rows, and is compared with the op's double-precision
- * reference; in fp32 all implementations of an op must give the same bytes. Cases named bench_* are timed under --bench only.
+ * A row runs twice, the second time in parts (same bytes), with poisoned outputs and guarded gaps between rows, and is compared with
+ * the op's double-precision reference; in fp32 all implementations of an op must give the same bytes. Cases named bench_* are timed
+ * under --bench only.
  * Exit 0: all rows passed. 1: one failed, or an implementation that runs here has no case. 77: no Vulkan here (1 when CI is set). */
 #include "half.h"
 #include "kernel.h"
@@ -149,14 +150,50 @@ static void upload(problem *q)
         die("upload");
 }
 
-/* Runs implementation k once; fresh copies of the operands it writes go to out[i]. Returns false with the reason in bl_last_error. */
-static bool run(problem *q, bl_kernel k, uint8_t *out[BL_MAX_OPERANDS])
+static bl_dispatch dispatch_of(const problem *q, bl_kernel k, const bl_params *p)
 {
+    bl_dispatch d = { .kernel = k, .type = q->type, .p = *p, .steps = q->steps };
+    memcpy(d.operands, q->operands, sizeof(d.operands));
+    return d;
+}
+
+static bool record_whole(problem *q, bl_kernel k, bl_commands *c)
+{
+    bl_dispatch d = dispatch_of(q, k, &q->p);
+    return bl_dispatch_whole(&d) == BL_OK && bl_kernel_record(kernels, c, &d) == BL_OK;
+}
+
+/* The same in three parts of the problem, where the op has parts, each in two of the grid. */
+static bool record_parts(problem *q, bl_kernel k, bl_commands *c)
+{
+    const uint32_t units = bl_op_infos[q->op].units(&q->p), third = units / 3 + 1;
+    for (uint32_t first = 0; first < (units ? units : 1);) {
+        bl_params p = q->p;
+        first += units ? bl_op_infos[q->op].cut(&p, first, units - first < third ? units - first : third) : 1;
+        bl_dispatch d = dispatch_of(q, k, &p);
+        if (bl_dispatch_whole(&d) != BL_OK)
+            return false;
+        const int axis = d.groups[0] > 1 ? 0 : d.groups[1] > 1 ? 1 : 2;
+        const uint32_t whole = d.groups[axis];
+        d.groups[axis] = (whole + 1) / 2;
+        if (bl_kernel_record(kernels, c, &d) != BL_OK)
+            return false;
+        d.base[axis] = d.groups[axis];
+        d.groups[axis] = whole - d.groups[axis];
+        if (d.groups[axis] && bl_kernel_record(kernels, c, &d) != BL_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Runs implementation k once; fresh copies of the operands it writes go to out[i]. Returns false with the reason in bl_last_error. */
+static bool run(problem *q, bl_kernel k, bool parts, uint8_t *out[BL_MAX_OPERANDS])
+{
+    enum { ROOM = 64 };
     bl_commands c = { 0 };
     upload(q);
-    bool ok = bl_commands_begin(stream, 1, false, &c) == BL_OK &&
-        bl_kernel_record(kernels, &c, k, q->type, &q->p, q->operands, &q->steps) == BL_OK && bl_commands_end(&c) == BL_OK &&
-        bl_stream_submit(stream, &c) == BL_OK && bl_stream_wait(stream) == BL_OK;
+    bool ok = bl_commands_begin(stream, ROOM, 0, &c) == BL_OK && (parts ? record_parts(q, k, &c) : record_whole(q, k, &c)) &&
+        bl_commands_end(&c) == BL_OK && bl_stream_submit(stream, &c, 1, NULL) == BL_OK && bl_stream_wait(stream) == BL_OK;
     for (uint32_t i = 0; ok && i < q->n; i++)
         if (q->a[i].size && (q->o[i].access & BL_WRITE)) {
             out[i] = malloc(q->a[i].size);
@@ -242,14 +279,13 @@ static void measure(const char *row, problem *q, bl_kernel k)
     bl_commands c = { 0 };
     upload(q);
     double begun = seconds();
-    if (bl_commands_begin(stream, 1, true, &c) != BL_OK ||
-        bl_kernel_record(kernels, &c, k, q->type, &q->p, q->operands, &q->steps) != BL_OK || bl_commands_end(&c) != BL_OK)
+    if (bl_commands_begin(stream, 1, BL_COMMANDS_TIMED, &c) != BL_OK || !record_whole(q, k, &c) || bl_commands_end(&c) != BL_OK)
         die(row);
     int runs = 0;
     double first = 0;
     for (int i = -WARMUP; runs < MAX_RUNS && (runs < LEAST || seconds() - begun < 1); i++) {
         const double start = seconds();
-        if (bl_stream_submit(stream, &c) != BL_OK || bl_stream_wait(stream) != BL_OK)
+        if (bl_stream_submit(stream, &c, 1, NULL) != BL_OK || bl_stream_wait(stream) != BL_OK)
             die(row);
         const double wall = 1e9 * (seconds() - start), timed = bl_commands_time(&c);
         if (i == -WARMUP) {
@@ -281,7 +317,7 @@ static void check_row(problem *q, bl_kernel k, const char *layout, uint8_t *same
         return;
     }
     uint8_t *first[BL_MAX_OPERANDS] = { 0 }, *second[BL_MAX_OPERANDS] = { 0 };
-    bool ok = run(q, k, first) && run(q, k, second);
+    bool ok = run(q, k, false, first) && run(q, k, true, second);
     if (!ok)
         fprintf(stderr, "%s: %s\n", row, bl_last_error());
     for (uint32_t i = 0; ok && i < q->n; i++) {
@@ -289,7 +325,7 @@ static void check_row(problem *q, bl_kernel k, const char *layout, uint8_t *same
             continue;
         ok = compare(row, q, i, first[i]) && gaps_untouched(row, q, i, first[i]);
         if (ok && memcmp(first[i], second[i], q->a[i].size)) {
-            fprintf(stderr, "%s: two runs differ in %c\n", row, q->o[i].name);
+            fprintf(stderr, "%s: a run in parts differs in %c\n", row, q->o[i].name);
             ok = false;
         }
         if (ok && q->type == BL_F32 && !(bl_impls[k].caps & BL_CAP_CM)) {

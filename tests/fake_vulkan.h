@@ -1,17 +1,19 @@
 /* A Vulkan for tests, put in front of every call by bl_vulkan_loader: counts calls and objects, makes the n-th call that may fail do so,
  * and watches that nothing is destroyed while it runs. Behind it is either the real driver, or a pretended one whose devices the test
- * describes: it keeps memory and copies, checks what it is given, and dispatches nothing. Included by one source file. */
+ * describes: it keeps memory and copies, checks what it is given, and dispatches nothing; time passes on a clock of its own as the work of
+ * the dispatches says. Included by one source file. */
 #ifndef FAKE_VULKAN_H
 #define FAKE_VULKAN_H
-#include "device.h"
+#include "kernel.h"
 #include <setjmp.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
-enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512, FAKE_MAX_COMMANDS = 64 };
+enum { FAKE_MAX_GPUS = 8, FAKE_MAX_FAILED = 512, FAKE_MAX_BUFFERS = 256 };
 
 /* A device of the pretended driver. */
 typedef struct fake_gpu {
@@ -35,17 +37,30 @@ static struct fake {
     PFN_vkGetInstanceProcAddr driver;  /* NULL: the pretended one */
     fake_gpu gpus[FAKE_MAX_GPUS];
     uint32_t gpu_count, version;       /* version of the loader; 0: it has no vkEnumerateInstanceVersion */
+    uint64_t budget;                   /* of the pretended heap, as VK_EXT_memory_budget tells it */
     bool incoherent;                   /* no memory is coherent */
     int fail_at;                       /* the call that fails, counted from 0; negative: none */
     bool fail_on;                      /* so does every later one */
-    const char *fail_name;             /* only calls of this name count */
+    const char *fail_name;             /* only calls named here count */
     VkResult error;
+    double speed;                      /* flops of a nanosecond; 0: work takes no time */
+    double overhead, compiling;        /* ns of a submission, and of the first one with a pipeline */
+    double noise, uneven;              /* share by which times vary to both sides; up to how many times slower some problems are */
+    void (*took)(double ns, double compiling, uint64_t groups); /* called for each submission; may be NULL */
+    void (*at_submit)(VkSubmitInfo *); /* before every submission, which it may change */
     /* what happened */
+    double now, busy;                  /* ns: the host's clock; when the device will have done what it was given */
+    uint32_t random;
     int calls;
     const char *failed[FAKE_MAX_FAILED];
     uint32_t failed_count;
     int live[FAKE_OBJECT_COUNT];
-    bool pending;                      /* submitted, not waited for */
+    uint32_t submissions;              /* calls of QueueSubmit */
+    VkDevice dev;                      /* the last one */
+    uint32_t family;                   /* of its queue */
+    struct { VkBuffer buf; uint64_t size; } buffers[FAKE_MAX_BUFFERS]; /* in the order that they were made; destroyed ones have size 0 */
+    uint32_t buffer_count;
+    int pending;                       /* submissions not waited for */
     char misuse[256];                  /* the first breach of Vulkan's rules; "" if none */
     size_t cache_data;                 /* initialDataSize of the last pipeline cache */
     uint32_t enabled;                  /* BL_CAP_S16 and F16 as the last device was created with */
@@ -58,7 +73,7 @@ static VkQueue fake_queue;
 
 static bool fake_fails(const char *name)
 {
-    if (fake.fail_name && strcmp(name, fake.fail_name))
+    if (fake.fail_name && !strstr(fake.fail_name, name))
         return false;
     const int now = fake.calls++;
     if (fake.fail_at < 0 || now < fake.fail_at || (now > fake.fail_at && !fake.fail_on))
@@ -80,10 +95,21 @@ typedef struct fake_object {
     uint64_t size, used;               /* bytes of a buffer or memory, sets of a pool */
     uint8_t *data;                     /* of memory */
     struct fake_object *memory;        /* of a buffer */
+    struct fake_object *counter;       /* of a command buffer: the buffer that its sentinel counts in */
+    struct fake_object *before, *after;/* of command buffers: they go with their pool */
+    const bl_impl *impl;               /* of a pipeline */
+    bool compiled;                     /* so has this one been by its first dispatch */
+    struct fake_object *pipe;          /* of a command buffer: what is bound, and the sums of what was recorded */
+    bl_params params;
+    double flops, compiling;
+    uint64_t groups;
+    double end;                        /* of a fence */
 } fake_object;
 
+static fake_object *fake_bound;        /* buffer of the last descriptor set's first binding: sets are used as soon as they are written */
+
 static fake_object fake_fixed[4];      /* instance, device, queue, descriptor set */
-static fake_object *fake_commands[FAKE_MAX_COMMANDS];
+static fake_object fake_commands = { .before = &fake_commands, .after = &fake_commands }; /* the ring of them all */
 #define FAKE_HANDLE(type, object) ((type)(uintptr_t)(object))
 #define FAKE_OF(handle) ((fake_object *)(uintptr_t)(handle))
 
@@ -109,7 +135,7 @@ static void fake_destroyed(int type, const char *what)
         fake_misuse("destroyed while commands run", what);
     if (fake.pending && fake.driver)
         fake_device.QueueWaitIdle(fake_queue);
-    fake.pending = false;
+    fake.pending = 0;
     if (--fake.live[type] < 0)
         fake_misuse("destroyed twice", what);
 }
@@ -143,6 +169,26 @@ static void fake_destroyed(int type, const char *what)
     }
 
 FAKE_OBJECT(Buffer, VkBuffer, CreateBuffer, VkBufferCreateInfo, DestroyBuffer, i->size, false)
+
+static VKAPI_ATTR VkResult VKAPI_CALL fake_CreateNotedBuffer(VkDevice dev, const VkBufferCreateInfo *i, const VkAllocationCallbacks *a,
+                                                             VkBuffer *out)
+{
+    const VkResult r = fake_CreateBuffer(dev, i, a, out);
+    if (r == VK_SUCCESS && fake.buffer_count < FAKE_MAX_BUFFERS) {
+        fake.buffers[fake.buffer_count].buf = *out;
+        fake.buffers[fake.buffer_count++].size = i->size;
+    }
+    return r;
+}
+
+static VKAPI_ATTR void VKAPI_CALL fake_DestroyNotedBuffer(VkDevice dev, VkBuffer b, const VkAllocationCallbacks *a)
+{
+    for (uint32_t i = 0; i < fake.buffer_count; i++)
+        if (fake.buffers[i].buf == b)
+            fake.buffers[i].size = 0;
+    fake_DestroyBuffer(dev, b, a);
+}
+
 FAKE_OBJECT(Memory, VkDeviceMemory, AllocateMemory, VkMemoryAllocateInfo, FreeMemory, i->allocationSize, true)
 FAKE_OBJECT(Fence, VkFence, CreateFence, VkFenceCreateInfo, DestroyFence, 0, false)
 FAKE_OBJECT(QueryPool, VkQueryPool, CreateQueryPool, VkQueryPoolCreateInfo, DestroyQueryPool, 0, false)
@@ -198,7 +244,7 @@ FAKE_CALL(fake_instance, EnumerateDeviceExtensionProperties,
 {
     (void)gpu, (void)layer;
     return fake_list((const char *const[]){ VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, "VK_KHR_shader_float16_int8",
-        "VK_EXT_subgroup_size_control" }, 3, n, out);
+        "VK_EXT_subgroup_size_control", VK_EXT_MEMORY_BUDGET_EXTENSION_NAME }, 4, n, out);
 }
 
 FAKE_CALL(fake_instance, EnumeratePhysicalDevices, (VkInstance instance, uint32_t *n, VkPhysicalDevice *out), (instance, n, out))
@@ -262,7 +308,20 @@ FAKE_NOTHING(InvalidateMappedMemoryRanges, (VkDevice dev, uint32_t n, const VkMa
 FAKE_NOTHING(BeginCommandBuffer, (VkCommandBuffer cmd, const VkCommandBufferBeginInfo *i), (cmd, i))
 FAKE_NOTHING(EndCommandBuffer, (VkCommandBuffer cmd), (cmd))
 FAKE_NOTHING(ResetFences, (VkDevice dev, uint32_t n, const VkFence *fences), (dev, n, fences))
-FAKE_NOTHING(SetDebugUtilsObjectNameEXT, (VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i), (dev, i))
+
+/* Pipelines are known by their label. */
+FAKE_CALL(fake_device, SetDebugUtilsObjectNameEXT, (VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i), (dev, i))
+{
+    (void)dev;
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+            char label[96];
+            bl_kernel_label((bl_kernel)k, (bl_dtype)t, label);
+            if (i->objectType == VK_OBJECT_TYPE_PIPELINE && !strcmp(label, i->pObjectName))
+                FAKE_OF(i->objectHandle)->impl = &bl_impls[k];
+        }
+    return VK_SUCCESS;
+}
 
 /* --- calls with a memory of their own ------------------------------------------------------------------------------------- */
 
@@ -304,6 +363,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_CreateDevice(VkPhysicalDevice gpu, co
     const VkResult r = fake.driver ? fake_instance.CreateDevice(gpu, info, a, out) : VK_SUCCESS;
     if (!fake.driver)
         *out = FAKE_HANDLE(VkDevice, &fake_fixed[1]);
+    fake.dev = *out;
     fake.live[FAKE_Device] += r == VK_SUCCESS;
     return r;
 }
@@ -340,17 +400,21 @@ static VKAPI_ATTR void VKAPI_CALL fake_DestroyPipeline(VkDevice dev, VkPipeline 
         fake_delete(FAKE_OF(pipe));
 }
 
+static void fake_delete_commands(fake_object *o)
+{
+    o->before->after = o->after;
+    o->after->before = o->before;
+    fake_delete(o);
+}
+
 /* The pool's buffers go with it; more than the stream's own one is a leak while the program runs. */
 static VKAPI_ATTR void VKAPI_CALL fake_DestroyCommandPoolAndBuffers(VkDevice dev, VkCommandPool pool, const VkAllocationCallbacks *a)
 {
     if (fake.live[FAKE_CommandBuffer] > 1)
         fake_misuse("still has command buffers", "DestroyCommandPool");
     fake.live[FAKE_CommandBuffer] = 0;
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++) {
-        if (fake_commands[i])
-            fake_delete(fake_commands[i]);
-        fake_commands[i] = NULL;
-    }
+    while (fake_commands.after != &fake_commands)
+        fake_delete_commands(fake_commands.after);
     fake_DestroyCommandPool(dev, pool, a);
 }
 
@@ -360,9 +424,13 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_AllocateCommandBuffers(VkDevice dev, 
     if (fake_fails("AllocateCommandBuffers"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.AllocateCommandBuffers(dev, i, out) : VK_SUCCESS;
-    for (int i = 0; !fake.driver && !*out && i < FAKE_MAX_COMMANDS; i++)
-        if (!fake_commands[i])
-            *out = FAKE_HANDLE(VkCommandBuffer, fake_commands[i] = fake_new(0, false));
+    if (!fake.driver) {
+        fake_object *o = fake_new(0, false);
+        o->before = fake_commands.before;
+        o->after = &fake_commands;
+        o->before->after = o->after->before = o;
+        *out = FAKE_HANDLE(VkCommandBuffer, o);
+    }
     fake.live[FAKE_CommandBuffer] += r == VK_SUCCESS;
     return r;
 }
@@ -372,19 +440,50 @@ static VKAPI_ATTR void VKAPI_CALL fake_FreeCommandBuffers(VkDevice dev, VkComman
     fake_destroyed(FAKE_CommandBuffer, "FreeCommandBuffers");
     if (fake.driver)
         fake_device.FreeCommandBuffers(dev, pool, n, list);
-    for (int i = 0; i < FAKE_MAX_COMMANDS; i++)
-        if (fake_commands[i] && fake_commands[i] == FAKE_OF(*list)) {
-            fake_delete(fake_commands[i]);
-            fake_commands[i] = NULL;
-        }
+    else
+        fake_delete_commands(FAKE_OF(*list));
 }
+
+/* Time passes for what was submitted: the device does one after the other. */
+static void fake_work(const VkSubmitInfo *info, fake_object *fence)
+{
+    double flops = 0, compiling = 0;
+    uint64_t groups = 0;
+    for (uint32_t i = 0; i < info->commandBufferCount; i++) {
+        fake_object *c = FAKE_OF(info->pCommandBuffers[i]);
+        flops += c->flops;
+        compiling += c->compiling;
+        groups += c->counter ? 0 : c->groups; /* the sentinel does not count */
+        c->compiling = 0;
+    }
+    fake.random = fake.random * 1664525u + 1013904223u;
+    const double varied = 1 + fake.noise * ((fake.random >> 8) / 8388608.0 - 1);
+    const double ns = fake.overhead + (fake.speed > 0 ? flops / fake.speed * varied : 0);
+    fake.busy = BL_MAX(fake.busy, fake.now) + ns + compiling;
+    fence->end = fake.busy;
+    if (fake.took)
+        fake.took(ns, compiling, groups);
+}
+
+static inline double fake_clock(void) { return fake.now; }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n, const VkSubmitInfo *infos, VkFence fence)
 {
+    VkSubmitInfo info = *infos; /* the library has one at a time */
+    fake.submissions++;
     if (fake_fails("QueueSubmit"))
         return fake.error;
-    const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, infos, fence) : VK_SUCCESS;
-    fake.pending |= r == VK_SUCCESS;
+    if (fake.at_submit)
+        fake.at_submit(&info);
+    const VkResult r = fake.driver ? fake_device.QueueSubmit(queue, n, &info, fence) : VK_SUCCESS;
+    fake.pending += r == VK_SUCCESS;
+    if (!fake.driver)
+        fake_work(&info, FAKE_OF(fence));
+    for (uint32_t i = 0; !fake.driver && i < info.commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
+        const fake_object *c = FAKE_OF(info.pCommandBuffers[i])->counter;
+        if (c)
+            *(float *)(void *)c->memory->data += 1;
+    }
     return r;
 }
 
@@ -393,7 +492,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_WaitForFences(VkDevice dev, uint32_t 
     if (fake_fails("WaitForFences"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.WaitForFences(dev, n, fences, all, limit) : VK_SUCCESS;
-    fake.pending &= r != VK_SUCCESS;
+    fake.pending -= r == VK_SUCCESS; /* the library waits for one at a time, once each */
+    if (!fake.driver)
+        fake.now = BL_MAX(fake.now, FAKE_OF(*fences)->end);
     return r;
 }
 
@@ -402,7 +503,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueWaitIdle(VkQueue queue)
     if (fake_fails("QueueWaitIdle"))
         return fake.error;
     const VkResult r = fake.driver ? fake_device.QueueWaitIdle(queue) : VK_SUCCESS;
-    fake.pending &= r != VK_SUCCESS;
+    fake.pending = r == VK_SUCCESS ? 0 : fake.pending;
+    fake.now = BL_MAX(fake.now, fake.busy);
     return r;
 }
 
@@ -486,12 +588,23 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(VkPhysi
         out->memoryTypes[i].propertyFlags &= ~(VkMemoryPropertyFlags)VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 }
 
+/* The heaps' budgets are what the test says; 0: their size. */
+static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice gpu, VkPhysicalDeviceMemoryProperties2 *out)
+{
+    if (fake.driver)
+        fake_instance.GetPhysicalDeviceMemoryProperties2(gpu, out);
+    for (VkBaseOutStructure *s = fake.driver ? NULL : out->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT)
+            ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)(void *)s)->heapBudget[0] = fake.budget;
+}
+
 static VKAPI_ATTR void VKAPI_CALL fake_GetDeviceQueue(VkDevice dev, uint32_t family, uint32_t index, VkQueue *out)
 {
     *out = FAKE_HANDLE(VkQueue, &fake_fixed[2]);
     if (fake.driver)
         fake_device.GetDeviceQueue(dev, family, index, out);
     fake_queue = *out;
+    fake.family = family;
 }
 
 FAKE_VOID(fake_device, GetBufferMemoryRequirements, (VkDevice dev, VkBuffer buf, VkMemoryRequirements *out), (dev, buf, out))
@@ -505,6 +618,7 @@ FAKE_VOID(fake_device, UpdateDescriptorSets, (VkDevice dev, uint32_t n, const Vk
           const VkCopyDescriptorSet *c), (dev, n, w, copies, c))
 {
     (void)dev, (void)copies, (void)c;
+    fake_bound = FAKE_OF(w[0].pBufferInfo->buffer);
     for (uint32_t i = 0; i < n; i++) {
         const VkDescriptorBufferInfo *b = w[i].pBufferInfo;
         if (!b->buffer || !b->range || b->offset % 256 || b->range > fake.gpus[0].props.limits.maxStorageBufferRange
@@ -513,11 +627,21 @@ FAKE_VOID(fake_device, UpdateDescriptorSets, (VkDevice dev, uint32_t n, const Vk
     }
 }
 
-FAKE_VOID(fake_device, CmdDispatch, (VkCommandBuffer cmd, uint32_t x, uint32_t y, uint32_t z), (cmd, x, y, z))
+FAKE_VOID(fake_device, CmdDispatchBase, (VkCommandBuffer cmd, uint32_t bx, uint32_t by, uint32_t bz, uint32_t x, uint32_t y, uint32_t z),
+          (cmd, bx, by, bz, x, y, z))
 {
-    (void)cmd;
-    if (!x || !y || !z || x > 65535 || y > 65535 || z > 65535)
-        fake_misuse("number of workgroups", "CmdDispatch");
+    if (!x || !y || !z || bx + x > 65535 || by + y > 65535 || bz + z > 65535)
+        fake_misuse("number of workgroups", "CmdDispatchBase");
+    fake_object *c = FAKE_OF(cmd), *pipe = c->pipe;
+    if (!pipe || !pipe->impl)
+        return;
+    uint32_t grid[3];
+    pipe->impl->grid(pipe->impl, &c->params, grid);
+    const double flops = bl_op_infos[pipe->impl->op].flops(&c->params), odd = 1 + BL_MAX(fake.uneven - 1, 0) * fmod(flops, 977) / 977;
+    c->flops += flops * odd * x / grid[0] * y / grid[1] * z / grid[2];
+    c->groups += (uint64_t)x * y * z;
+    c->compiling += pipe->compiled ? 0 : fake.compiling;
+    pipe->compiled = true;
 }
 
 /* Done at once: the library records a copy right before it submits it. */
@@ -533,11 +657,26 @@ FAKE_VOID(fake_device, CmdCopyBuffer, (VkCommandBuffer cmd, VkBuffer from, VkBuf
 }
 
 #define FAKE_SILENT(name, params, args) FAKE_VOID(fake_device, name, params, args) { FAKE_IGNORE args; }
-FAKE_SILENT(CmdBindPipeline, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipeline pipe), (cmd, point, pipe))
+FAKE_VOID(fake_device, CmdBindPipeline, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipeline pipe), (cmd, point, pipe))
+{
+    (void)point;
+    FAKE_OF(cmd)->pipe = FAKE_OF(pipe);
+}
+
 FAKE_SILENT(CmdBindDescriptorSets, (VkCommandBuffer cmd, VkPipelineBindPoint point, VkPipelineLayout layout, uint32_t first, uint32_t n,
     const VkDescriptorSet *sets, uint32_t offsets, const uint32_t *offset), (cmd, point, layout, first, n, sets, offsets, offset))
-FAKE_SILENT(CmdPushConstants, (VkCommandBuffer cmd, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t at, uint32_t n,
-    const void *data), (cmd, layout, stages, at, n, data))
+
+/* The sentinel is known by its parameters. */
+FAKE_VOID(fake_device, CmdPushConstants, (VkCommandBuffer cmd, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t at, uint32_t n,
+          const void *data), (cmd, layout, stages, at, n, data))
+{
+    (void)layout, (void)stages, (void)at;
+    const struct sentinel_params *p = data;
+    memcpy(&FAKE_OF(cmd)->params, data, n);
+    if (n == sizeof(*p) && p->x.off == 0 && p->x.stride == 1 && p->last == BL_SENTINEL_LAST)
+        FAKE_OF(cmd)->counter = fake_bound;
+}
+
 FAKE_SILENT(CmdPipelineBarrier, (VkCommandBuffer cmd, VkPipelineStageFlags from, VkPipelineStageFlags to, VkDependencyFlags flags,
     uint32_t n, const VkMemoryBarrier *m, uint32_t nb, const VkBufferMemoryBarrier *b, uint32_t ni, const VkImageMemoryBarrier *i),
     (cmd, from, to, flags, n, m, nb, b, ni, i))
@@ -553,14 +692,17 @@ static const struct { const char *name; PFN_vkVoidFunction fake; void *driver; }
 #define D(name) { "vk" #name, (PFN_vkVoidFunction)fake_##name, &fake_device.name },
     BL_VK_GLOBAL(I)
     I(DestroyInstance) I(EnumeratePhysicalDevices) I(EnumerateDeviceExtensionProperties) I(CreateDevice) I(GetPhysicalDeviceProperties2)
-    I(GetPhysicalDeviceFeatures2) I(GetPhysicalDeviceMemoryProperties) I(GetPhysicalDeviceQueueFamilyProperties)
+    I(GetPhysicalDeviceFeatures2) I(GetPhysicalDeviceMemoryProperties) I(GetPhysicalDeviceMemoryProperties2)
+    I(GetPhysicalDeviceQueueFamilyProperties)
     { "vkGetDeviceProcAddr", (PFN_vkVoidFunction)fake_get_device, &fake_instance.GetDeviceProcAddr },
     D(DestroyDevice) D(GetDeviceQueue) D(QueueSubmit) D(QueueWaitIdle) D(CreateFence) D(DestroyFence) D(WaitForFences) D(ResetFences)
-    D(AllocateMemory) D(FreeMemory) D(MapMemory) D(FlushMappedMemoryRanges) D(InvalidateMappedMemoryRanges) D(CreateBuffer)
-    D(DestroyBuffer) D(GetBufferMemoryRequirements) D(BindBufferMemory) D(CreateCommandPool) D(AllocateCommandBuffers)
+    D(AllocateMemory) D(FreeMemory) D(MapMemory) D(FlushMappedMemoryRanges) D(InvalidateMappedMemoryRanges)
+    { "vkCreateBuffer", (PFN_vkVoidFunction)fake_CreateNotedBuffer, &fake_device.CreateBuffer },
+    { "vkDestroyBuffer", (PFN_vkVoidFunction)fake_DestroyNotedBuffer, &fake_device.DestroyBuffer },
+    D(GetBufferMemoryRequirements) D(BindBufferMemory) D(CreateCommandPool) D(AllocateCommandBuffers)
     { "vkDestroyCommandPool", (PFN_vkVoidFunction)fake_DestroyCommandPoolAndBuffers, &fake_device.DestroyCommandPool },
     D(FreeCommandBuffers) D(BeginCommandBuffer) D(EndCommandBuffer) D(CmdBindPipeline) D(CmdBindDescriptorSets) D(CmdPushConstants)
-    D(CmdDispatch) D(CmdPipelineBarrier) D(CmdCopyBuffer) D(CmdResetQueryPool) D(CmdWriteTimestamp) D(CreateQueryPool)
+    D(CmdDispatchBase) D(CmdPipelineBarrier) D(CmdCopyBuffer) D(CmdResetQueryPool) D(CmdWriteTimestamp) D(CreateQueryPool)
     D(DestroyQueryPool) D(GetQueryPoolResults) D(CreateDescriptorSetLayout) D(DestroyDescriptorSetLayout) D(CreateDescriptorPool)
     D(DestroyDescriptorPool) D(AllocateDescriptorSets) D(UpdateDescriptorSets) D(CreatePipelineLayout) D(DestroyPipelineLayout)
     D(CreateShaderModule) D(DestroyShaderModule) D(CreateComputePipelines) D(DestroyPipeline) D(CreatePipelineCache)
@@ -615,7 +757,7 @@ static void fake_reset(PFN_vkGetInstanceProcAddr driver)
 
 /* --- expectations ----------------------------------------------------------------------------------------------------------- */
 
-static void expect_reason(const char *part)
+static inline void expect_reason(const char *part)
 {
     if (!strstr(bl_last_error(), part))
         fail_msg("\"%s\" lacks \"%s\"", bl_last_error(), part);

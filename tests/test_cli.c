@@ -190,6 +190,11 @@ static void test_refused(void **state)
         { { GENERATE, "--bogus" }, "unknown option --bogus" },
         { { GENERATE, "--bogus=7" }, "unknown option --bogus=7" },
         { { GENERATE, "-z" }, "unknown option -z" },
+        { { GENERATE, "--max-memory", "much" }, "--max-memory: must be a size in bytes such as 3G, 1.5G or 500M, not \"much\"" },
+        { { GENERATE, "--max-memory", "0" }, "must be a size" },
+        { { GENERATE, "--max-memory", "-1G" }, "must be a size" },
+        { { GENERATE, "--max-memory", "3GB" }, "must be a size" },
+        { { GENERATE, "--max-memory", "99999999999G" }, "must be a size" },
         { { GENERATE, "--st", "3" }, "--st may mean any of --strength, --steps" },
         { { GENERATE, "--steps" }, "--steps needs a value: --steps N" },
         { { GENERATE, "--steps", "--force" }, "--steps needs a value, and --force is an option" },
@@ -329,10 +334,11 @@ static void test_files_refused(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char shared[] = "--device --caps --precision --cache-dir --no-cache --progress --verbose --quiet --json --help";
+    static const char shared[] =
+        "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
     static const struct { const char *command, *options; } cases[] = {
-        { "generate", "--model --prompt --negative --out --force --count --photo --mask --strength --seed --steps --guidance --width "
-                      "--height --scheduler --spacing --example" },
+        { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
+                      "--width --height --scheduler --spacing --example" },
         { "verify", "--model --clip --strict --example" },
         { "devices", "--json --help" },
         { "tokens", "--model --tokenizer --json --help --example" },
@@ -489,6 +495,32 @@ static void test_generate(void **state)
     assert_memory_equal(png, again, size);
     free(png);
     free(again);
+}
+
+static void test_dry_run(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    need_device();
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--dry-run", "--json", "-o", "d.png"), 0);
+    json_t *json = output_json(), *memory = json_object_get(json, "memory");
+    const json_int_t peak = json_integer_value(json_object_get(memory, "peak"));
+    assert_true(json_is_true(json_object_get(memory, "fits")) && peak > 0);
+    assert_int_equal(json_array_size(json_object_get(memory, "stages")), 3);
+    assert_int_equal(json_array_size(json_object_get(json, "files")), 0);
+    json_decref(json);
+    assert_int_equal(files_here(), 0);
+
+    char size[32];
+    snprintf(size, sizeof(size), "%lld", (long long)peak);
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--dry-run", "--max-memory", size), 0);
+    assert_says(out_path, "decode");
+    assert_says(out_path, ": fits\n");
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "--dry-run", "--max-memory", "9M"), 6);
+    assert_says(out_path, "limit 9.0 MiB: does not fit");
+    assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "2", "-o", "d.png", "--max-memory", "9M"), 6);
+    assert_says(err_path, "more than the 9.0 MiB allowed");
+    assert_int_equal(files_here(), 0);
 }
 
 static void test_generate_many(void **state)
@@ -678,6 +710,7 @@ int main(void)
         cmocka_unit_test_setup(test_devices, before_each),
         cmocka_unit_test_setup(test_tokens, before_each),
         cmocka_unit_test_setup(test_generate, before_each),
+        cmocka_unit_test_setup(test_dry_run, before_each),
         cmocka_unit_test_setup(test_generate_many, before_each),
         cmocka_unit_test_setup(test_generate_refused, before_each),
         cmocka_unit_test_setup(test_some_failed, before_each),

@@ -498,11 +498,11 @@ static void times_wrap_with_their_bits(void **state)
     fake.gpus[0].props.limits.timestampPeriod = 2.5f;
     assert_int_equal(bl_device_open(NULL, NULL, &d), BL_OK);
     assert_int_equal(bl_stream_create(d, &s), BL_OK);
-    assert_int_equal(bl_commands_begin(s, 1, true, &c), BL_OK);
+    assert_int_equal(bl_commands_begin(s, 1, BL_COMMANDS_TIMED, &c), BL_OK);
     assert_int_equal(bl_commands_end(&c), BL_OK);
     assert_int_equal((int)(bl_commands_time(&c) * 10), 250); /* 10 ticks from the last value of 32 bits to 9 */
     bl_commands_destroy(&c);
-    assert_int_equal(bl_commands_begin(s, 1, false, &c), BL_OK);
+    assert_int_equal(bl_commands_begin(s, 1, 0, &c), BL_OK);
     assert_true(bl_commands_time(&c) < 0);
     bl_commands_destroy(&c);
     bl_commands_destroy(&c);

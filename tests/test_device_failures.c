@@ -112,9 +112,9 @@ static bl_result live(const char *which, const char *cache, life *l)
         BL_TRY(bl_exec_run(l->exec));
         BL_TRY(bl_exec_read(l->exec, y, l->out[i], OUT_COUNT));
     }
-    BL_TRY(bl_commands_begin(l->stream, 1, true, &l->timed));
+    BL_TRY(bl_commands_begin(l->stream, 1, BL_COMMANDS_TIMED, &l->timed));
     BL_TRY(bl_commands_end(&l->timed));
-    BL_TRY(bl_stream_submit(l->stream, &l->timed));
+    BL_TRY(bl_stream_submit(l->stream, &l->timed, 1, NULL));
     BL_TRY(bl_stream_wait(l->stream));
     bl_commands_time(&l->timed);
 fail:
@@ -426,15 +426,15 @@ fail:
     return result;
 }
 
-static void operands_larger_than_a_binding_are_refused(void **state)
+static void operands_larger_than_a_binding_are_cut_or_refused(void **state)
 {
     (void)state;
     if (product(65536, 64) != BL_OK)
         fail_msg("%s", bl_last_error());
     assert_int_equal(product(65535, 1), BL_ERROR_DEVICE);
     expect_reason("operand w needs 65536 bytes, a binding of Pretended A holds 65535");
-    assert_int_equal(product(65536, 65), BL_ERROR_DEVICE);
-    expect_reason("operand x needs 66560 bytes, a binding of Pretended A holds 65536");
+    if (product(65536, 65) != BL_OK || product(65536, 4000) != BL_OK) /* the rows in parts */
+        fail_msg("%s", bl_last_error());
 }
 
 static void a_step_table_that_is_missing_is_said(void **state)
@@ -459,7 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_life_leaves_nothing), cmocka_unit_test(every_call_may_fail), cmocka_unit_test(every_call_may_fail_on_the_device),
         cmocka_unit_test(every_host_allocation_may_fail), cmocka_unit_test(a_run_may_be_repeated),
-        cmocka_unit_test(a_damaged_cache_is_a_miss), cmocka_unit_test(operands_larger_than_a_binding_are_refused),
+        cmocka_unit_test(a_damaged_cache_is_a_miss), cmocka_unit_test(operands_larger_than_a_binding_are_cut_or_refused),
         cmocka_unit_test(a_step_table_that_is_missing_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

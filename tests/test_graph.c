@@ -219,17 +219,12 @@ static void planned_tensors_never_overlap(void **state)
             assert_true(a->offset + a->size <= plan->blocks[a->block] && plan->blocks[a->block] <= limit);
             for (uint32_t j = 0; j < i; j++) {
                 const bl_place *b = &plan->places[j];
-                const bool together = b->planned && a->block == b->block && a->first <= b->last && b->first <= a->last;
+                const bool together = b->planned && a->root != b->root && a->block == b->block && a->first <= b->last &&
+                    b->first <= a->last;
                 assert_false(together && a->offset < b->offset + b->size && b->offset < a->offset + a->size);
             }
         }
         assert_true(plan->bytes < sum + (uint64_t)plan->place_count * BL_SLICE_ALIGNMENT); /* memory is reused */
-        uint32_t next_node = 0;
-        for (uint32_t i = 0; i < plan->segment_count; i++) { /* segments cover the nodes in order */
-            assert_int_equal(plan->segments[i].first, next_node);
-            next_node += plan->segments[i].count;
-        }
-        assert_int_equal(next_node, n.g->node_count);
         bl_plan_destroy(&plan);
         bl_graph_destroy(&n.g);
     }
@@ -257,7 +252,7 @@ static void reuse_makes_a_chain_cheap(void **state)
     for (int i = 0; i < 50; i++)
         x = bl_graph_activation(n.g, x, ACT_SILU);
     assert_int_equal(bl_plan_create(n.g, 1 << 30, &plan), BL_OK);
-    assert_int_equal(plan->bytes, 3 * 64 * 64 * 4); /* the input, and two tensors taking turns */
+    assert_int_equal(plan->bytes, 2 * 64 * 64 * 4); /* the input, and one that is written over and over */
     bl_plan_destroy(&plan);
     bl_graph_destroy(&n.g);
 }
@@ -272,7 +267,10 @@ static uint32_t barriers_of(void (*make)(net *))
     make(&n);
     if (bl_exec_create(kernels, stream, n.g, 0, &exec) != BL_OK)
         fail_msg("%s", bl_last_error());
-    const uint32_t barriers = bl_exec_barriers(exec);
+    const bl_record *r = bl_exec_record(exec);
+    uint32_t barriers = 0;
+    for (uint32_t i = 0; i < r->count; i++)
+        barriers += r->list[i].barrier && !r->list[i].begins;
     bl_exec_destroy(&exec);
     bl_graph_destroy(&n.g);
     return barriers;

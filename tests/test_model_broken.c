@@ -141,7 +141,8 @@ static void models_that_cannot_generate(void **state)
     (void)state;
     static const struct { fx_options o; bl_result r; const char *message, *scheduler; } cases[] = {
         { { .vocabulary = 500 }, BL_ERROR_MODEL, "is outside the text encoder's vocabulary of 500", NULL },
-        { { .tensor = "conv_in.weight", .damage = FX_NAN }, BL_ERROR_MODEL, "the latents are not finite after step 2 of 2", NULL },
+        { { .tensor = "conv_in.weight", .damage = FX_NAN }, BL_ERROR_MODEL, "the latents are not finite after step 1 of 2", NULL },
+        { { .tensor = "text_model.final_layer_norm.bias", .damage = FX_NAN }, BL_ERROR_MODEL, "the text embedding is not finite", NULL },
         { { .tensor = "decoder.conv_in.weight", .damage = FX_NAN }, BL_ERROR_MODEL, "the picture has values that are not finite", NULL },
         { { .tensor = "decoder.conv_out.weight", .damage = FX_FLAT }, BL_ERROR_OUTPUT, "the picture is one flat colour", NULL },
         { { .scheduler = "EulerDiscreteScheduler" }, BL_ERROR_MODEL, "\"EulerDiscreteScheduler\" is not known", "ddim" },

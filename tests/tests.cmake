@@ -1,9 +1,11 @@
-# --- kernels: every case of every op, and the bench -------------------------------
-add_executable(check ${CMAKE_CURRENT_LIST_DIR}/check.c)
-target_include_directories(check PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/shaders/inc ${CMAKE_SOURCE_DIR}/shaders
-  ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
-target_compile_definitions(check PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
-target_link_libraries(check PRIVATE blemish)
+# --- kernels: every case of every op, and the bench; whole networks: what they cost --
+foreach(NAME check measure host_side)
+  add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
+    ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+  target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
+  target_link_libraries(${NAME} PRIVATE blemish)
+endforeach()
 add_test(NAME kernels COMMAND check)
 set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
 
@@ -20,6 +22,10 @@ if(TARGET blemish-cli)
     endforeach()
     set_tests_properties(verify_runs_${MODEL} PROPERTIES LABELS long)
   endforeach()
+endif()
+if(TARGET blemish-cli)
+  add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
+  set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
 add_executable(same_pixels ${CMAKE_CURRENT_LIST_DIR}/same_pixels.c)
 target_link_libraries(same_pixels PRIVATE blemish)
@@ -48,4 +54,11 @@ endforeach()
 if(TARGET test_cli AND TARGET blemish-cli)
   target_compile_definitions(test_cli PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
   add_dependencies(test_cli blemish-cli)
+endif()
+
+# The command line in a process whose driver misbehaves.
+if(TARGET test_defence)
+  list(FILTER CLI_SOURCES EXCLUDE REGEX /main\\.c$)
+  target_sources(test_defence PRIVATE ${CLI_SOURCES})
+  target_include_directories(test_defence PRIVATE ${CMAKE_SOURCE_DIR}/cli)
 endif()

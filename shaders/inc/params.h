@@ -32,14 +32,15 @@ struct matmul_params {
     uint act, given;
 };
 
-/* 2-D convolution, y = act(conv(x, w) + b + a) + r, output pixel (oy,ox) reads input pixel (oy*stride + ky - pad, ...), zero outside.
- * The input is first enlarged 2^up times by nearest neighbour. */
+/* 2-D convolution, y = act(conv(x, w) + b + a) + r, output pixel (oy,ox) reads input pixel
+ * (oy*stride + ky - pad_y, ox*stride + kx - pad), zero outside. The input is first enlarged 2^up times by nearest neighbour. */
 struct conv_params {
     VIEW x, w, b, a, r, y;  /* [n*h*w,c] [oc, kernel*kernel*c] [1,oc]? [n,oc]? [n*oh*ow,oc]? [n*oh*ow,oc] */
     uint images, h, width, c;  /* input as stored, before enlarging */
     uint oh, ow, oc;
     uint kernel, stride, pad, up;
     uint act, given;
+    uint pad_y;             /* pad; in a part of the lines, less the lines above it, modulo 2^32 */
 };
 
 /* Mean and sum of squared deviations of every channel over slices of rows:
@@ -162,6 +163,12 @@ struct blend_params {
 /* Moves to the next step. */
 struct step_next_params {
     uint count;             /* steps in the table; the counter stops there */
+};
+
+/* Counts submissions: x = x + 1, and 1 after `last`. The host compares it with what it has submitted. */
+struct sentinel_params {
+    VIEW x;                 /* [1, 1] fp32 */
+    float last;             /* below 2^24, where fp32 stops counting */
 };
 
 /* Constants of one evaluation of the model. With model output e (after guidance) and sample x:

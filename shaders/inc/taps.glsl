@@ -1,7 +1,7 @@
 // Where a convolution reads: the input pixel of an output pixel and a tap.
 struct place {
     uint image;   // x row of its image's first pixel
-    uint oy, ox;  // input pixel of tap (pad, pad), in the enlarged input
+    uint oy, ox;  // input pixel of tap (pad_y, pad), in the enlarged input
 };
 
 place place_of(uint m)
@@ -13,7 +13,7 @@ place place_of(uint m)
 // Row of x that tap (ky, kx) reads, if it is inside the image.
 bool tap_row(place at, uint ky, uint kx, out uint r)
 {
-    const uint iy = at.oy + ky - p.pad, ix = at.ox + kx - p.pad;  // below 0 they wrap
+    const uint iy = at.oy + ky - p.pad_y, ix = at.ox + kx - p.pad;  // below 0 they wrap
     const bool inside = iy < p.h << p.up && ix < p.width << p.up;
     r = inside ? at.image + (iy >> p.up) * p.width + (ix >> p.up) : 0;
     return inside;

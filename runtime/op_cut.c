@@ -1,0 +1,168 @@
+/* Problems in parts: how each op is cut (the last column of ops.def). A part is a problem of its own with narrower views, so every
+ * implementation takes it, and it adds up in the order of the whole. Layer 2. */
+#include "op.h"
+
+static void skip(struct view *v, uint32_t rows) { v->off += rows * v->stride; }
+
+uint32_t bl_units_none(const bl_params *p)
+{
+    (void)p;
+    return 0;
+}
+
+uint32_t bl_cut_none(bl_params *p, uint32_t first, uint32_t count)
+{
+    (void)p;
+    (void)first;
+    return count;
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------------- */
+
+/* activation, geglu and copy, whose blocks start alike: x, y, rows. */
+uint32_t bl_units_rows(const bl_params *p) { return p->copy_fwd.rows; }
+
+uint32_t bl_cut_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->copy_fwd.x, first);
+    skip(&p->copy_fwd.y, first);
+    p->copy_fwd.rows = count;
+    return count;
+}
+
+uint32_t bl_units_norm_rows(const bl_params *p) { return p->layer_norm_fwd.rows; }
+
+uint32_t bl_cut_norm_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->layer_norm_fwd.x, first);
+    skip(&p->layer_norm_fwd.y, first);
+    p->layer_norm_fwd.rows = count;
+    return count;
+}
+
+/* --- rows of which `period` share a row of another operand ------------------------------------------------------------ */
+
+/* A part either lies inside one period or consists of whole ones. */
+static uint32_t whole_periods(uint32_t first, uint32_t count, uint32_t period)
+{
+    const uint32_t inside = first % period;
+    if (inside || count < period)
+        return BL_MIN(count, period - inside);
+    return count - count % period;
+}
+
+uint32_t bl_units_products(const bl_params *p) { return p->matmul_fwd.m; }
+
+uint32_t bl_cut_products(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct matmul_params *q = &p->matmul_fwd;
+    count = whole_periods(first, count, q->a_rows);
+    skip(&q->x, first);
+    skip(&q->a, first / q->a_rows);
+    skip(&q->r, first);
+    skip(&q->y, first);
+    q->m = count;
+    return count;
+}
+
+uint32_t bl_units_sums(const bl_params *p) { return p->add_fwd.rows; }
+
+uint32_t bl_cut_sums(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct add_params *q = &p->add_fwd;
+    count = whole_periods(first, count, q->y_rows);
+    skip(&q->x, first);
+    skip(&q->y, first / q->y_rows);
+    skip(&q->z, first);
+    q->rows = count;
+    return count;
+}
+
+/* --- parts of one image ------------------------------------------------------------------------------------------------ */
+
+uint32_t bl_units_image_rows(const bl_params *p) { return p->group_norm_fwd.images * p->group_norm_fwd.rows; }
+
+uint32_t bl_cut_image_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct group_norm_params *q = &p->group_norm_fwd;
+    count = BL_MIN(count, q->rows - first % q->rows);
+    skip(&q->x, first);
+    skip(&q->s, first / q->rows);
+    skip(&q->y, first);
+    q->images = 1;
+    q->rows = count;
+    return count;
+}
+
+uint32_t bl_units_slices(const bl_params *p) { return p->channel_stats_fwd.images * p->channel_stats_fwd.slices; }
+
+uint32_t bl_cut_slices(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct channel_stats_params *q = &p->channel_stats_fwd;
+    const uint32_t image = first / q->slices, slice = first % q->slices, row = slice * q->slice_rows;
+    count = BL_MIN(count, q->slices - slice);
+    skip(&q->x, image * q->rows + row);
+    skip(&q->y, first);
+    q->images = 1;
+    q->rows = BL_MIN(count * q->slice_rows, q->rows - row);
+    q->slices = count;
+    return count;
+}
+
+/* Under `causal` the number of a query counts, so that is left whole. */
+uint32_t bl_units_queries(const bl_params *p)
+{
+    return p->attention_fwd.causal ? 0 : p->attention_fwd.images * p->attention_fwd.tq;
+}
+
+uint32_t bl_cut_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_params *q = &p->attention_fwd;
+    const uint32_t image = first / q->tq;
+    count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, first);
+    skip(&q->k, image * q->tk);
+    skip(&q->v, image * q->tk);
+    skip(&q->y, first);
+    q->images = 1;
+    q->tq = count;
+    return count;
+}
+
+/* --- lines of pixels --------------------------------------------------------------------------------------------------- */
+
+/* Lines of the small image; each makes two. */
+uint32_t bl_units_small_lines(const bl_params *p) { return p->upsample_fwd.images * p->upsample_fwd.h; }
+
+uint32_t bl_cut_small_lines(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct upsample_params *q = &p->upsample_fwd;
+    skip(&q->x, first * q->width);
+    skip(&q->y, 4 * first * q->width);
+    q->images = 1; /* lines do not look at each other, so nothing is lost */
+    q->h = count;
+    return count;
+}
+
+uint32_t bl_units_lines(const bl_params *p) { return p->conv_fwd.images * p->conv_fwd.oh; }
+
+/* Output lines with the input lines that their taps see, the halo included; at the real borders of the image the taps still end in
+ * zeros. pad_y says where the first line of the part lies among the taps. */
+uint32_t bl_cut_lines(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct conv_params *q = &p->conv_fwd;
+    const uint32_t image = first / q->oh, line = first % q->oh;
+    count = BL_MIN(count, q->oh - line);
+    const int64_t above = (int64_t)line * q->stride - (int32_t)q->pad_y, below = above + (int64_t)(count - 1) * q->stride + q->kernel - 1;
+    const int64_t top = BL_MIN(BL_MAX(above, 0) >> q->up, (int64_t)q->h - 1);
+    const int64_t bottom = BL_MIN(BL_MAX(below, 0) >> q->up, (int64_t)q->h - 1);
+    skip(&q->x, (image * q->h + (uint32_t)top) * q->width);
+    skip(&q->a, image);
+    skip(&q->r, first * q->ow);
+    skip(&q->y, first * q->ow);
+    q->pad_y = (uint32_t)((top << q->up) - above);
+    q->images = 1;
+    q->h = (uint32_t)(bottom - top + 1);
+    q->oh = count;
+    return count;
+}
