@@ -28,7 +28,7 @@ absent() { # name, why
     # shellcheck disable=SC2254
     case $1 in $pattern) printf '%-24s %-8s %8s   %s\n' "$1" absent "" "$2" >>"$logs/table" ;; esac
 }
-summary() { grep -hE 'tests passed|rows, [0-9]+ failed|[0-9]+ passed, [0-9]+ failed|values differ' "$logs/$1.log" | tail -n 1; }
+summary() { grep -hE 'tests passed|rows, [0-9]+ failed|[0-9]+ passed, [0-9]+ failed|values differ|GPUs, ' "$logs/$1.log" | tail -n 1; }
 ctest_in() { dir=$1; shift; ctest --test-dir "$dir" --output-on-failure "$@"; }
 build_and_test() { dir=$1; shift; sh scripts/build.sh "$dir" -DBLEMISH_WERROR=ON "$@" && ctest_in "$dir"; }
 asan() {
@@ -70,6 +70,11 @@ row kernels-base $bin/check --caps base
 row defence env BLEMISH_THOROUGH=6 $bin/test_defence
 row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh -l $bin/Testing/Temporary/LastTest.log \
     ctest --test-dir $bin --output-on-failure
+if [ -n "${BLEMISH_LAB:-}" ]; then
+    row portability sh scripts/portability.sh $bin
+else
+    absent portability "no folder with compilers of GPUs (BLEMISH_LAB)"
+fi
 if [ -n "$swiftshader" ]; then
     row swiftshader-kernels env VK_DRIVER_FILES="$swiftshader" $bin/check
     [ -z "${BLEMISH_REFERENCE:-}" ] ||
