@@ -10,13 +10,13 @@ import re
 import statistics
 import sys
 
-AXE = "fewer registers than other PowerVR, and a driver not yet declared to work: its allocator gives up"
-# device, kernel, why its spills or failures stay
+AXE = "its allocator gives up where other PowerVR fit; the driver is not yet declared to work on it"
+# device, kernel, why its spills or failures stay; the first that matches counts
 EXCEPTIONS = [
     ("nv-kepler", "conv_fwd_staged", "63 registers, 72 wanted; `--caps invocations=128` takes the small tile, which fits"),
-    ("img-bxs464", "conv_fwd_staged_small", "this compiler takes twice the registers of others; a smaller tile would mostly load"),
     ("img-axe116m", "attention_fwd_*", AXE),
     ("img-axe116m", "*_staged_small", AXE),
+    ("img-*", "conv_fwd_staged_small", "this compiler takes twice the registers of others; a smaller tile would mostly load"),
 ]
 
 MISSING = {"storageBuffer16BitAccess": "s16", "subgroup": "sg", "maxComputeWorkGroup": "lanes"}
@@ -33,6 +33,7 @@ VENDORS = {
 }
 SPILLS = "Spilled VGPRs", "Spills to memory", "Spills", "STP Count", "Spill count", "Spill Count"
 SCRATCH = "Scratch size", "SLM size", "Scratch Memory Size", "Scratch"
+MEMORY_USED = "LDS size", "Workgroup Memory Size"
 INSTRUCTIONS = "Instructions", "Instruction count", "Instruction Count", "Inst group count"
 
 
@@ -153,7 +154,8 @@ def kernel_table(modules, names, devices, results):
 
 def trouble_table(modules, results):
     """Prints every spill and failure; returns those without a reason, and reasons without either."""
-    rows, unexplained, idle = {}, [], set(EXCEPTIONS)  # rows: (device, kernel, what, why): types and heads
+    rows, unexplained = {}, []  # rows: (device, kernel, what, why): types and heads
+    idle = {e for e in EXCEPTIONS if any(fnmatch.fnmatch(device, e[0]) for device, _ in results)}
     for (device, module), r in results.items():
         if not r.trouble():
             continue
@@ -174,8 +176,9 @@ What the compilers of {devices} GPUs make of the kernels: Mesa's Vulkan drivers 
 this page says that a kernel is accepted and what it costs in registers, not that it is right or fast; the makers' own drivers have
 other compilers. `scripts/portability.sh` writes the page and fails when something below has no explanation.
 
-A module is a row of `shaders/kernels.def` in one storage type and, for attention, one head size of Stable Diffusion 1.5 or 2.1,
-specialised as the program does it: {modules} of them. Rows with `TALL` are left out: only software devices take them.
+A module is a row of `shaders/kernels.def` in one storage type and, for attention, one head size: those of Stable Diffusion 1.5 and 2.1,
+and the largest of the row. There are {modules} of them, specialised as the program does it. Rows with `TALL` are left out: only
+software devices take them.
 """
 DEVICES = """
 ## Devices
@@ -194,7 +197,7 @@ and threads, Mali registers (of 64; only newer drivers tell) and threads of a re
 registers.
 """
 MEMORY = """
-No kernel uses more than {bytes} bytes of workgroup memory; every device has 16384.
+No kernel uses more than {used} bytes of workgroup memory; every device has at least {there}.
 """
 TROUBLE = """
 ## Spills and failures
@@ -209,7 +212,8 @@ def main(folder, list_of_devices):
     device_table(modules, names, devices, results)
     print(KERNELS)
     kernel_table(modules, names, devices, results)
-    print(MEMORY.format(bytes=max(r.statistics.get("LDS size", 0) for r in results.values())) + TROUBLE)
+    memory = max(r.first(MEMORY_USED) or 0 for r in results.values())
+    print(MEMORY.format(used=memory, there=min(d["shared"] for d in devices.values())) + TROUBLE)
     problems = trouble_table(modules, results) + broken
     problems += [f"{d}: {m}: no result" for d in devices for m in modules if (d, m) not in results]
     print(f"{len(devices)} GPUs, {len(results)} compiles, {len(problems)} without explanation", file=sys.stderr)
