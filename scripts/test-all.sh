@@ -43,6 +43,14 @@ verify() {
         done
     done
 }
+verify_on() { driver=$1; shift; (export VK_DRIVER_FILES="$driver"; verify "$@"); }
+# Every set of the capabilities that any kernel asks for (kernels.def); the others choose nothing.
+verify_caps() {
+    for caps in base s16 sg tall s16,sg s16,tall sg,tall s16,sg,tall; do
+        sh tests/verify.sh "$bin/blemish" tiny15 stages --precision f32 --caps "$caps" || return 1
+        case $caps in *s16*) sh tests/verify.sh "$bin/blemish" tiny15 stages --precision f16 --caps "$caps" || return 1 ;; esac
+    done
+}
 # One small picture; the same bytes are promised from every width of the machine's vectors and from every set of capabilities.
 picture() { # name, then environment and options
     picture=$logs/$1.png
@@ -78,8 +86,7 @@ fi
 if [ -n "$swiftshader" ]; then
     row swiftshader-kernels env VK_DRIVER_FILES="$swiftshader" $bin/check
     [ -z "${BLEMISH_REFERENCE:-}" ] ||
-        row swiftshader-verify env VK_DRIVER_FILES="$swiftshader" \
-        sh tests/verify.sh $bin/blemish tiny15 stages
+        row swiftshader-verify verify_on "$swiftshader"
 else
     absent swiftshader "chromium-common is not installed"
 fi
@@ -87,6 +94,10 @@ if [ -n "${BLEMISH_REFERENCE:-}" ]; then
     row verify-f32 verify --precision f32
     row verify-f16 verify --precision f16
     row verify-base verify --precision f32 --caps base
+    row verify-caps verify_caps
+    for bits in 128 512; do
+        row "verify-width-$bits" env LP_NATIVE_VECTOR_WIDTH=$bits sh tests/verify.sh $bin/blemish tiny15 stages
+    done
     row picture picture first LP_NATIVE_VECTOR_WIDTH=256
     row picture-again same again LP_NATIVE_VECTOR_WIDTH=256
     row picture-width-128 same width-128 LP_NATIVE_VECTOR_WIDTH=128
