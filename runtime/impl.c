@@ -7,7 +7,7 @@
 #include "kernels.def"
 #undef K
 
-enum { S16 = BL_CAP_S16, SG = BL_CAP_SG, CM = BL_CAP_CM, TALL = BL_CAP_TALL, F32 = 1 << BL_F32, F16 = 1 << BL_F16 };
+enum { S16 = BL_CAP_S16, SG = BL_CAP_SG, CM = BL_CAP_CM, TALL = BL_CAP_TALL, BIG = BL_IMPL_BIG, F32 = 1 << BL_F32, F16 = 1 << BL_F16 };
 
 const bl_impl bl_impls[BL_KERNEL_COUNT + 1] = {
 #define K(name, op, shader, caps, types, fits, grid, wg, m, n, k) \

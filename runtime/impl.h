@@ -4,10 +4,13 @@
 #include "caps.h"
 #include "op.h"
 
+enum { BL_IMPL_BIG = 1 << 30 }; /* among the bits of caps: takes workgroups of BL_BIG lanes, whatever its own */
+enum { BL_BIG = 256 };
+
 typedef struct bl_impl {
     const char *name;
     bl_op op;
-    uint32_t caps;            /* bl_cap bits, besides BL_CAP_S16 for F16 */
+    uint32_t caps;            /* bl_cap bits, besides BL_CAP_S16 for F16, and BL_IMPL_BIG */
     uint32_t types;           /* bit 1 << bl_dtype */
     /* True if it takes the problem. */
     bool (*fits)(bl_op op, const bl_params *p);

@@ -116,8 +116,9 @@ void bl_kernels_destroy(bl_kernels **k)
 bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t)
 {
     const bl_impl *impl = &bl_impls[k];
-    const uint32_t needs = impl->caps | (t == BL_F16 ? BL_CAP_S16 : 0);
-    return (impl->types >> t & 1) && spirv[k][t].code && !(needs & ~ks->d->caps) && impl->workgroup <= ks->d->limits.invocations;
+    const uint32_t lanes = ks->d->limits.invocations, needs = impl->caps | (t == BL_F16 ? BL_CAP_S16 : 0);
+    const uint32_t has = ks->d->caps | (lanes >= BL_BIG ? BL_IMPL_BIG : 0);
+    return (impl->types >> t & 1) && spirv[k][t].code && !(needs & ~has) && impl->workgroup <= lanes;
 }
 
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out)

@@ -19,13 +19,20 @@ void main()
         return;
     col = (p.w.off + min(tile_column() + brought_column(), p.oc - 1) * p.w.stride) / 4;
     clear();
-    for (uint tap = 0; tap < p.kernel * p.kernel; tap++) {
-        [[unroll]] for (uint i = 0; i < 2; i++) {
-            uint r;  // places are found anew for every tap: kept, they would push sums out of the registers
-            const bool inside = tap_row(place_of(min(tile_row() + brought_row(i), rows - 1)), tap / p.kernel, tap % p.kernel, r);
-            row[i] = inside ? (p.x.off + r * p.x.stride) / 4 : NOWHERE;
+    uint tap = 0, k = 0;  // one loop over both: PowerVR keeps the sums once per level of loops
+    while (tap < p.kernel * p.kernel) {
+        if (k == 0)
+            [[unroll]] for (uint i = 0; i < 2; i++) {
+                uint r;  // places are found anew for every tap: kept, they would push sums out of the registers
+                const bool inside = tap_row(place_of(min(tile_row() + brought_row(i), rows - 1)), tap / p.kernel, tap % p.kernel, r);
+                row[i] = inside ? (p.x.off + r * p.x.stride) / 4 : NOWHERE;
+            }
+        accumulate(tap * p.c / 4, k, p.c / 4);
+        k += QUADS;
+        if (k >= p.c / 4) {
+            k = 0;
+            tap++;
         }
-        accumulate(tap * p.c / 4, p.c / 4);
     }
     for (uint i = 0; i < 4 * HALVES; i++) {
         const uint m = tile_row() + result_row(i), n = tile_column() + result_column(i);

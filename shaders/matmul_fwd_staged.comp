@@ -19,7 +19,8 @@ void main()
     }
     col = (p.w.off + min(tile_column() + brought_column(), p.n - 1) * p.w.stride) / 4;
     clear();
-    accumulate(0, p.k / 4);
+    for (uint k = 0; k < p.k / 4; k += QUADS)
+        accumulate(0, k, p.k / 4);
     for (uint i = 0; i < 4 * HALVES; i++) {
         const uint m = tile_row() + result_row(i), n = tile_column() + result_column(i);
         if (m < p.m && n < p.n)

@@ -1,10 +1,13 @@
-// Shared-memory tile of the staged products. A workgroup has WG / 2 rows and WG / 4 columns of y (so that all lanes bring equally much);
-// a lane has four adjacent rows of HALVES vec4 of columns, 32 columns apart. Sixteen depths at a time of x and w pass through shared
-// memory, turned so that a vec4 there holds four rows of one depth.
+// Shared-memory tile of the staged products. A workgroup has ROWS rows and COLS columns of y, twice as many rows as columns; a lane has
+// four adjacent rows of HALVES vec4 of columns, ACROSS lanes apart. DEPTH depths at a time of x and w pass through shared memory, turned so
+// that a vec4 there holds four rows of one depth. All lanes bring equally much: a vec4 of two rows of x and of one column of w.
 layout(local_size_x = 256) in;
 layout(local_size_x_id = 0) in;
-layout(constant_id = 0) const uint WG = 256;  // 128 or 256
-const uint ROWS = WG / 2, COLS = WG / 4, HALVES = COLS / 32, DEPTH = 16;
+layout(constant_id = 0) const uint WG = 256;
+layout(constant_id = 1) const uint ROWS = 128;
+layout(constant_id = 2) const uint COLS = 64;
+layout(constant_id = 3) const uint DEPTH = 16;  // 4 * WG / COLS
+const uint QUADS = DEPTH / 4, ACROSS = 4 * WG / ROWS, HALVES = COLS / (4 * ACROSS);
 const uint X_PITCH = ROWS / 4 + 1, W_PITCH = COLS / 4 + 1;  // vec4 from one depth to the next, odd against bank conflicts
 
 layout(binding = 0) readonly buffer X4 { T4 x4[]; };
@@ -20,10 +23,10 @@ uint col;              // w4 index of the first depth of the column it brings
 
 uint tile_row() { return (gl_WorkGroupID.z * 32768 + gl_WorkGroupID.y) * ROWS; }
 uint tile_column() { return gl_WorkGroupID.x * COLS; }
-uint brought_row(uint i) { return gl_LocalInvocationIndex / 4 + i * COLS; }
-uint brought_column() { return gl_LocalInvocationIndex / 4; }
-uint lane_row() { return gl_LocalInvocationIndex / 8 * 4; }
-uint lane_column() { return gl_LocalInvocationIndex % 8 * 4; }
+uint brought_row(uint i) { return gl_LocalInvocationIndex / QUADS + i * COLS; }
+uint brought_column() { return gl_LocalInvocationIndex / QUADS; }
+uint lane_row() { return gl_LocalInvocationIndex / ACROSS * 4; }
+uint lane_column() { return gl_LocalInvocationIndex % ACROSS * 4; }
 
 void clear()
 {
@@ -31,34 +34,42 @@ void clear()
         acc[i] = vec4(0.0);
 }
 
-// Adds the products of 4 * quads depths from depth 4 * w_quad of w on.
-void accumulate(uint w_quad, uint quads)
+// Adds the products of depth d of the tile.
+void add_depth(uint d)
 {
-    const uint lane_quad = gl_LocalInvocationIndex % 4;
-    for (uint k = 0; k < quads; k += DEPTH / 4) {
-        barrier();
-        if (k + lane_quad < quads) {
-            [[unroll]] for (uint i = 0; i < 2; i++) {
-                const vec4 v = row[i] != NOWHERE ? vec4(x4[row[i] + k + lane_quad]) : vec4(0.0);
-                const uint at = lane_quad * 4 * X_PITCH + brought_row(i) / 4;
-                [[unroll]] for (uint d = 0; d < 4; d++)
-                    x_tile[at + d * X_PITCH][brought_row(i) % 4] = v[d];
-            }
-            const vec4 v = vec4(w4[col + w_quad + k + lane_quad]);
-            const uint at = lane_quad * 4 * W_PITCH + brought_column() / 4;
-            [[unroll]] for (uint d = 0; d < 4; d++)
-                w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
-        }
-        barrier();
-        for (uint d = 0; d < min(DEPTH, (quads - k) * 4); d++) {
-            const vec4 v = x_tile[d * X_PITCH + lane_row() / 4];
-            [[unroll]] for (uint h = 0; h < HALVES; h++) {
-                const vec4 w = w_tile[d * W_PITCH + lane_column() / 4 + 8 * h];
-                [[unroll]] for (uint i = 0; i < 4; i++)
-                    acc[HALVES * i + h] = fma(vec4(v[i]), w, acc[HALVES * i + h]);
-            }
-        }
+    const vec4 v = x_tile[d * X_PITCH + lane_row() / 4];
+    [[unroll]] for (uint h = 0; h < HALVES; h++) {
+        const vec4 w = w_tile[d * W_PITCH + lane_column() / 4 + ACROSS * h];
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            acc[HALVES * i + h] = fma(vec4(v[i]), w, acc[HALVES * i + h]);
     }
+}
+
+// Adds the products of the next DEPTH of 4 * quads depths, from 4 * k on; they are from depth 4 * w_quad of w on.
+void accumulate(uint w_quad, uint k, uint quads)
+{
+    const uint lane_quad = gl_LocalInvocationIndex % QUADS;
+    barrier();
+    if (k + lane_quad < quads) {
+        [[unroll]] for (uint i = 0; i < 2; i++) {
+            const vec4 v = row[i] != NOWHERE ? vec4(x4[row[i] + k + lane_quad]) : vec4(0.0);
+            const uint at = lane_quad * 4 * X_PITCH + brought_row(i) / 4;
+            [[unroll]] for (uint d = 0; d < 4; d++)
+                x_tile[at + d * X_PITCH][brought_row(i) % 4] = v[d];
+        }
+        const vec4 v = vec4(w4[col + w_quad + k + lane_quad]);
+        const uint at = lane_quad * 4 * W_PITCH + brought_column() / 4;
+        [[unroll]] for (uint d = 0; d < 4; d++)
+            w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
+    }
+    barrier();
+    const uint depths = min(DEPTH, (quads - k) * 4);
+    if (DEPTH < 16)  // small tiles are for devices with few registers: unrolled, PowerVR spills 48
+        [[dont_unroll]] for (uint d = 0; d < depths; d++)
+            add_depth(d);
+    else
+        for (uint d = 0; d < depths; d++)
+            add_depth(d);
 }
 
 // Vector i of the lane, its row and its first column in the tile.
@@ -70,4 +81,4 @@ vec4 result(uint i)
     return v;
 }
 uint result_row(uint i) { return lane_row() + i / HALVES; }
-uint result_column(uint i) { return lane_column() + i % HALVES * 32; }
+uint result_column(uint i) { return lane_column() + i % HALVES * 4 * ACROSS; }
