@@ -7,7 +7,7 @@ foreach(NAME check measure host_side)
   target_link_libraries(${NAME} PRIVATE blemish)
 endforeach()
 add_test(NAME kernels COMMAND check)
-set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
+set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 2400)
 
 # --- the rules of the tree; sanitizers add symbols of their own to the library ---
 add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CMAKE_SOURCE_DIR}
@@ -48,6 +48,11 @@ foreach(SOURCE IN LISTS TEST_SOURCES)
   target_link_libraries(${NAME} PRIVATE blemish ${CMOCKA_LIBRARY})
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endforeach()
+
+# Many whole generations, each with kernels compiled anew.
+foreach(NAME test_defence test_order test_size)
+  set_tests_properties(${NAME} PROPERTIES LABELS long TIMEOUT 1800)
 endforeach()
 
 # The command line is tested as built.
