@@ -185,7 +185,7 @@ DEVICES = """
 ## Devices
 
 `has`: capabilities that kernels ask for (`docs/engine.md`). `lanes`: largest workgroup. `compiled`, `left out`, `failed`, `spill`: modules;
-left out are those that need a capability or a workgroup that the device lacks, and another row does their work. A device that says
+left out are those that need a capability or workgroup (`BIG` ones too) that it lacks; another row does their work. A device that says
 Vulkan 1.0 is not used by the program; its compiler was asked all the same.
 """
 KERNELS = """
