@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What scripts/portability.sh found, as docs/portability.md: portability.py FOLDER DEVICES >PAGE
 
-FOLDER has modules.tsv and results.jsonl; DEVICES is the list of GPUs: name, vendor, ..., what it is, between tabs.
+FOLDER has modules.tsv, results.jsonl and host.jsonl; DEVICES is the list of GPUs: name, vendor, ..., what it is, between tabs.
 Exits 1, naming them, when EXCEPTIONS does not explain a failure or spill, or explains what is not there.
 """
 import fnmatch
@@ -172,9 +172,10 @@ def trouble_table(modules, results):
 
 INTRODUCTION = """# Portability
 
-What the compilers of {devices} GPUs make of the kernels: Mesa's Vulkan drivers on top of kernel drivers that only pretend. Nothing runs, so
-this page says that a kernel is accepted and what it costs in registers, not that it is right or fast; the makers' own drivers have
-other compilers. `scripts/portability.sh` writes the page and fails when something below has no explanation.
+What the compilers of {devices} GPUs make of the kernels: Mesa's Vulkan drivers on top of kernel drivers that only pretend. No shader
+runs, so this page says that a kernel is accepted and what it costs in registers, not that it is right or fast, and that the program around
+it works on the driver; the makers' own drivers have other compilers. `scripts/portability.sh` writes the page and fails when something
+below has no explanation.
 
 A module is a row of `shaders/kernels.def` in one storage type and, for attention, one head size: those of Stable Diffusion 1.5 and 2.1,
 and the largest of the row. There are {modules} of them, specialised as the program does it. Rows with `TALL` are left out: only
@@ -184,7 +185,7 @@ DEVICES = """
 ## Devices
 
 `has`: capabilities that kernels ask for (`docs/engine.md`). `lanes`: largest workgroup. `compiled`, `left out`, `failed`, `spill`: modules;
-left out are those that need a capability or a workgroup that the device lacks, and another row does their work. A device that says
+left out are those that need a capability or workgroup (`BIG` ones too) that it lacks; another row does their work. A device that says
 Vulkan 1.0 is not used by the program; its compiler was asked all the same.
 """
 KERNELS = """
@@ -199,11 +200,49 @@ registers.
 MEMORY = """
 No kernel uses more than {used} bytes of workgroup memory; every device has at least {there}.
 """
+HOST = """
+## Host side
+
+`tests/host_side.c`, which is the program without its arithmetic: text encoder, autoencoder and two steps of the sampler of a small
+network in the shape of Stable Diffusion 1.5 at 64 pixels, from opening the device and choosing kernels to reading results back, with the
+type and rows that the device gets by default. Memory, pipelines and submissions are the driver's own. On each of the {passed} that pass,
+the completion sentinel noticed at the first submission that nothing had been computed; then the test counts in the driver's place.
+
+`tries`: V3D submits on a thread of its own, which a kernel that only pretends overtakes: it may crash, and does when the device is closed.
+Devices under qemu run programs for aarch64 only, for which the test is not built here.
+"""
 TROUBLE = """
 ## Spills and failures
 
 A tile that spills gives way to a smaller one. What is left, and why:
 """
+
+
+def read_host(folder):
+    lines = [json.loads(line) for line in open(f"{folder}/host.jsonl")]
+    return {r["label"]: r for r in lines}
+
+
+def host_table(names, devices, host):
+    """Prints what the host side did on every device; returns the failures that have no reason."""
+    rows, problems = [("device", "type", "submissions", "dispatches", "pipelines", "MiB at the peak", "tries", "result")], []
+    for label, d in devices.items():
+        r = host.get(label)
+        if not r:
+            emulated = "qemu" in names[label][1]
+            rows.append((label, *["-"] * 6, "left out: aarch64 under qemu" if emulated else "crashed three times"))
+            problems += [] if emulated else [f"{label}: the host side crashed"]
+        elif used(d) and "1.1" in r["error"]:
+            rows.append((label, *["-"] * 6, "refused: " + r["error"]))
+        else:
+            wrong = r["error"] or ("" if r["noticed"] else "nothing noticed")
+            closing = "" if r["closed"] else ", crashed when closed"
+            rows.append((label, r["precision"], r["submissions"], r["dispatches"], r["pipelines"], f"{r['bytes'] / 2**20:.1f}", r["tries"],
+                         (wrong or "passed") + closing))
+            if wrong or closing and names[label][0] != "broadcom":
+                problems.append(f"{label}: host side: {wrong or closing}")
+    table(*rows)
+    return problems
 
 
 def main(folder, list_of_devices):
@@ -215,6 +254,10 @@ def main(folder, list_of_devices):
     memory = max(r.first(MEMORY_USED) or 0 for r in results.values())
     print(MEMORY.format(used=memory, there=min(d["shared"] for d in devices.values())) + TROUBLE)
     problems = trouble_table(modules, results) + broken
+    host = read_host(folder)
+    passed = sum(not r["error"] and r["noticed"] for r in host.values())
+    print(HOST.format(passed=passed))
+    problems += host_table(names, devices, host)
     problems += [f"{d}: {m}: no result" for d in devices for m in modules if (d, m) not in results]
     print(f"{len(devices)} GPUs, {len(results)} compiles, {len(problems)} without explanation", file=sys.stderr)
     for text in problems:

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Compiles every row of shaders/kernels.def for GPUs that are not here, and writes docs/portability.md:
+# Compiles every row of shaders/kernels.def for GPUs that are not here, runs the host side on them, and writes docs/portability.md:
 #   BLEMISH_LAB=DIR sh scripts/portability.sh [build folder [devices]]
 # DIR holds Mesa's Vulkan drivers on top of kernel drivers that only pretend (DIR/run-lab, DIR/bin/pipecheck): they compile and say
-# with which registers, but nothing runs. `devices` is a pattern of run-lab, e.g. 'amd-*,arm-g610'; the page is then only printed.
-# Exits 1 when something that should compile does not, or spills where the page has no reason for it.
+# with which registers, but no shader runs. The host side (tests/host_side.c) has a tiny checkpoint. `devices` is a pattern of run-lab,
+# e.g. 'amd-*,arm-g610'; the page is then only printed, and BLEMISH_MODEL=DIR may name another checkpoint.
+# Exits 1 when something that should compile does not, or spills where the page has no reason for it, or a host side fails.
 set -eu
 cd "$(dirname "$0")/.."
 dir=${1:-build}
@@ -39,6 +40,25 @@ sed -n 's/^K(\(.*\))$/\1/p' shaders/kernels.def | tr -d ',' | while read -r name
 done >"$work/modules.tsv"
 # Exit statuses count what does not compile; the page tells it in detail.
 nice "$lab/run-lab" ${2:+-d "$2"} -- "$lab/bin/pipecheck" -V -L -n 20000 "$work"/*.spv >"$work/results.jsonl" || true
+# The host side, up to three times where a driver crashes before the end.
+size=
+model=${BLEMISH_MODEL:-}
+if [ -z "$model" ] || [ -z "${2:-}" ]; then
+    model=$work/model
+    size="--size 64"
+    python3 scripts/make-checkpoint.py sd15 "$model" --divide 16 >/dev/null
+fi
+for device in $("$lab/run-lab" ${2:+-d "$2"} -l | cut -d ' ' -f 1); do
+    for try in 1 2 3; do
+        # shellcheck disable=SC2086 # two words or none
+        nice "$lab/run-lab" -d "$device" -- "$dir/host_side" --model "$model" $size >"$work/host.out" 2>"$work/host.err" || true
+        grep -q '^{' "$work/host.out" && break
+        ! grep -q skipped "$work/host.err" || break
+    done
+    closed=true
+    ! grep -q ': exit 139' "$work/host.err" || closed=false
+    grep '^{' "$work/host.out" | sed "s/}\$/,\"tries\":$try,\"closed\":$closed}/" || true
+done >"$work/host.jsonl"
 if [ -n "${2:-}" ]; then
     python3 scripts/portability.py "$work" "$lab/devices.tsv"
 else

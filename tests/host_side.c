@@ -149,19 +149,14 @@ static void keep_descriptor_0(void)
         open("/dev/null", O_RDONLY);
 }
 
-/* True if a driver that does nothing is noticed at once. */
-static bool noticed(const bl_context_options *o, const char *model)
+/* True if a driver that does nothing is noticed at once. What was opened is the caller's to close. */
+static bool noticed(const bl_context_options *o, const char *model, bl_context **c, bl_checkpoint **checkpoint)
 {
-    bl_context *c = NULL;
-    bl_checkpoint *checkpoint = NULL;
-    bl_result r = bl_context_create(o, &c);
+    bl_result r = bl_context_create(o, c);
     keep_descriptor_0();
-    if (r == BL_OK && (r = bl_checkpoint_open(c, model, &checkpoint)) == BL_OK)
-        r = run_all(checkpoint, 0);
-    const bool seen = r == BL_ERROR_DEVICE && strstr(bl_last_error(), "completion sentinel");
-    bl_checkpoint_close(&checkpoint);
-    bl_context_destroy(&c);
-    return seen;
+    if (r == BL_OK && (r = bl_checkpoint_open(*c, model, checkpoint)) == BL_OK)
+        r = run_all(*checkpoint, 0);
+    return r == BL_ERROR_DEVICE && strstr(bl_last_error(), "completion sentinel");
 }
 
 int main(int argc, char **argv)
@@ -189,9 +184,9 @@ int main(int argc, char **argv)
         return 1;
     }
     bl_vulkan_loader = loader;
-    bl_context *c = NULL;
-    bl_checkpoint *checkpoint = NULL;
-    const bool seen = noticed(&o, model);
+    bl_context *c = NULL, *first = NULL;
+    bl_checkpoint *checkpoint = NULL, *first_checkpoint = NULL;
+    const bool seen = noticed(&o, model, &first, &first_checkpoint);
     driver.helping = true;
     driver.submissions = driver.pipelines = driver.dispatches = 0;
     driver.count = NULL;
@@ -205,6 +200,9 @@ int main(int argc, char **argv)
            "\"pipelines\":%u,\"bytes\":%llu,\"noticed\":%s,\"error\":\"%s\"}\n", label ? label : "", c ? bl_context_device(c)->name : "",
            c ? bl_context_caps(c) : "", c ? bl_context_precision(c) : "", driver.submissions, driver.dispatches, driver.pipelines,
            c ? (unsigned long long)c->device->peak : 0, seen ? "true" : "false", r == BL_OK ? "" : bl_last_error());
+    fflush(stdout); /* before closing, in which a driver may crash that is overtaken by a pretended kernel */
+    bl_checkpoint_close(&first_checkpoint);
+    bl_context_destroy(&first);
     bl_checkpoint_close(&checkpoint);
     bl_context_destroy(&c);
     return r != BL_OK || !seen;
