@@ -13,9 +13,12 @@ static char cache_dir[] = "/tmp/blemish-test-device-XXXXXX";
 static const VkResult errors[] = { VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_DEVICE_LOST,
                                    VK_ERROR_INITIALIZATION_FAILED, VK_ERROR_UNKNOWN };
 
+static double no_time(void) { return 0; }
+
 static int set_up(void **state)
 {
     (void)state;
+    bl_clock = no_time; /* how often the speed of a kernel is measured depends on it, and with that the number of calls */
     system_loader = bl_vulkan_loader;
     bl_device_open(getenv("BLEMISH_DEVICE"), NULL, &keep); /* tests that need it skip */
     return mkdtemp(cache_dir) ? 0 : -1;
