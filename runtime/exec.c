@@ -16,7 +16,6 @@ typedef struct step_header {
 } step_header;
 
 typedef struct segment {
-    bl_commands commands;
     uint32_t first, count;  /* commands of the record */
     double said, ns;        /* predicted when it was recorded; measured since */
 } segment;
