@@ -125,6 +125,247 @@ struct upsample_params {
     uint images, h, width, channels;
 };
 
+/* --- reverse mode: g is the gradient of a loss with respect to y, d the gradient with respect to x; r, where there is one, is added to
+ *     d, so that several gradients of a tensor add up without a pass of their own. Weights are constants: they have no gradients. ------- */
+
+/* d = g w + r: matmul_fwd without its epilogue. */
+struct matmul_bwd_params {
+    VIEW g, w, r, d;        /* [m,n] [n,k] [m,k]? [m,k] */
+    uint m, n, k;
+    uint given;
+};
+
+/* d[i] = sum over the outputs and taps that read input pixel i of g w, plus r: conv_fwd without its epilogue, up = 0. */
+struct conv_bwd_params {
+    VIEW g, w, r, d;        /* [images*oh*ow,oc] [oc, kernel*kernel*c] [images*h*width,c]? [images*h*width,c] */
+    uint images, h, width, c;
+    uint oh, ow, oc;
+    uint kernel, stride, pad;
+    uint given;
+    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the output lines above it times stride */
+};
+
+/* Sums over slices of rows, for the gradient of group_norm: with n = (x - mean) rstd, h = n w + b and e = w g act'(h),
+ * u[(image*slices + s), 2c] = sum e, [.. 2c+1] = sum e n, over rows s*slice_rows .. of the image. */
+struct channel_stats_bwd_params {
+    VIEW x, s, w, b, g, u;  /* [images*rows, channels] [images, 2*groups] fp32 [1,channels] x2 [images*rows, channels]
+                               [images*slices, 2*channels] fp32 */
+    uint images, rows, channels, groups;
+    uint slices, slice_rows;
+    uint act;
+};
+
+/* Joins them with the statistics s: t[image, 4*group ..] = mean, rstd, mean of e, mean of e n. */
+struct group_stats_bwd_params {
+    VIEW s, u, t;           /* [images, 2*groups] [images*slices, 2*channels] [images, 4*groups]; all fp32 */
+    uint images, rows, channels, groups;
+    uint slices;
+};
+
+/* d = rstd (e - mean of e - n mean of e n) + r. */
+struct group_norm_bwd_params {
+    VIEW x, t, w, b, g, r, d; /* [images*rows, channels] [images, 4*groups] fp32 [1,channels] x2 [images*rows, channels] x3 */
+    uint images, rows, channels, groups;
+    uint act;
+    uint given;
+};
+
+/* The same over the channels of a row, with n = (x - mean) rstd and e = w g. */
+struct layer_norm_bwd_params {
+    VIEW x, w, g, r, d;     /* [rows, channels] [1,channels] [rows, channels] [rows, channels]? [rows, channels] */
+    uint rows, channels;
+    float eps;
+    uint given;
+};
+
+/* What attention_bwd_q and attention_bwd_kv need of every query instead of its probabilities (Dao 2023, FlashAttention-2):
+ * s[.., 0] = log of the sum over keys of exp(scale q k), s[.., 1] = sum over the columns of the head of g y. */
+struct attention_stats_bwd_params {
+    VIEW q, k, y, g, s;     /* [images*tq, heads*head] [images*tk, heads*head] [images*tq, heads*head] x2 [images*heads*tq, 2] fp32 */
+    uint images, heads, head, tq, tk;
+    float scale;
+    uint causal;
+};
+
+/* With p = exp(scale q k - s0) and e = p (g v - s1): d = scale e k, the gradient of q. */
+struct attention_bwd_q_params {
+    VIEW q, k, v, g, s, d;  /* as in attention_fwd; [images*heads*tq, 2] fp32; d like q */
+    uint images, heads, head, tq, tk;
+    float scale;
+    uint causal;
+};
+
+/* e and p as there: dk = scale e^T q, dv = p^T g. */
+struct attention_bwd_kv_params {
+    VIEW q, k, v, g, s, dk, dv; /* dk and dv like k */
+    uint images, heads, head, tq, tk;
+    float scale;
+    uint causal;
+};
+
+/* d = g v^T + a for every head: the gradient of kept probabilities, a what arrives at them besides. */
+struct attention_values_bwd_p_params {
+    VIEW g, v, a, d;        /* [images*tq, heads*head] [images*tk, heads*head] [images*heads*tq, tk]? fp32 x2 */
+    uint images, heads, head, tq, tk;
+    uint given;
+};
+
+/* d = p^T g for every head. With the gradient of the scores as p and q as g it is the gradient of k. */
+struct attention_values_bwd_v_params {
+    VIEW p, g, d;           /* [images*heads*tq, tk] fp32 [images*tq, heads*head] [images*tk, heads*head] */
+    uint images, heads, head, tq, tk;
+};
+
+/* y = softmax(scale x) over the channels of a row. */
+struct softmax_params {
+    VIEW x, y;              /* [rows, channels] fp32 x2 */
+    uint rows, channels;
+    float scale;
+};
+
+/* d = scale y (g - sum over channels of y g). */
+struct softmax_bwd_params {
+    VIEW y, g, d;           /* [rows, channels] fp32 x3 */
+    uint rows, channels;
+    float scale;
+};
+
+struct activation_bwd_params {
+    VIEW x, g, d;           /* [rows, channels] x3 */
+    uint rows, channels, act;
+};
+
+struct geglu_bwd_params {
+    VIEW x, g, d;           /* [rows, 2*channels] [rows, channels] [rows, 2*channels] */
+    uint rows, channels;
+};
+
+/* d = the sum of g over the four copies. h and width are those of the small image. */
+struct upsample_bwd_params {
+    VIEW g, d;              /* [images*2h*2width, channels] [images*h*width, channels] */
+    uint images, h, width, channels;
+};
+
+/* y = value */
+struct fill_params {
+    VIEW y;                 /* [rows, channels] */
+    uint rows, channels;
+    float value;
+};
+
+/* --- attention maps, losses and pictures --------------------------------------------------------------------------- */
+
+/* y[i,j] = r[i,j] + scale * sum over heads h of x[h*rows + i, j]. */
+struct heads_mean_params {
+    VIEW x, r, y;           /* [heads*rows, channels] [rows, channels]? [rows, channels]; all fp32 */
+    uint heads, rows, channels;
+    float scale;
+    uint given;
+};
+
+/* d[h*rows + i, j] = scale * s[0] * g[i,j]; s as loss_scale_fwd makes it, 1 without. */
+struct heads_mean_bwd_params {
+    VIEW g, s, d;           /* [rows, channels] [1,2]? [heads*rows, channels]; all fp32 */
+    uint heads, rows, channels;
+    float scale;
+    uint given;
+};
+
+/* s = (2^e, 2^-e) with e such that target/2 < 2^e max|x| <= target, within 2^-120 .. 2^120; (1, 1) where no x is finite and not zero. A gradient times 2^e
+ * fits fp16 (Micikevicius et al. 2018). */
+struct loss_scale_params {
+    VIEW x, s;              /* [rows, channels] [1,2]; fp32 */
+    uint rows, channels;
+    float target;           /* a power of two */
+};
+
+/* y = x filtered along lines and columns with (edge, centre, edge), reflected at the border (without repeating the last pixel). */
+struct smooth_params {
+    VIEW x, y;              /* [h*width, channels] fp32 x2; h and width at least 2 */
+    uint h, width, channels;
+    float edge, centre;
+};
+
+/* The adjoint of that. */
+struct smooth_bwd_params {
+    VIEW g, d;
+    uint h, width, channels;
+    float edge, centre;
+};
+
+/* How far the maps are from a full peak: with top_j = max over rows of x m (m 1 if absent; the first of equal ones) and
+ * l_j = max(0, 1 - top_j), y = (l, top_0, row of it, top_1, row of it, ..), where l is the largest l_j, or their mean. */
+struct peak_loss_params {
+    VIEW x, m, y;           /* [rows, channels] [rows, 1]? [1, 1 + 2*channels]; all fp32; rows below 2^24 */
+    uint rows, channels, mean;
+    uint given;
+};
+
+/* d = scale * dl/dx, 0 but at the peaks: y as peak_loss_fwd made it. Of equal l_j the first counts; at l_j = 0 it is 0. */
+struct peak_loss_bwd_params {
+    VIEW m, y, d;           /* [rows, 1]? [1, 1 + 2*channels] [rows, channels]; all fp32 */
+    uint rows, channels, mean;
+    float scale;
+    uint given;
+};
+
+/* z = x y / (|x| |y|) over the channels of a row; 0 where one is 0. */
+struct cosine_params {
+    VIEW x, y, z;           /* [rows, channels] x2 [rows, 1] fp32 */
+    uint rows, channels;
+};
+
+/* d = scale * dz/dx */
+struct cosine_bwd_params {
+    VIEW x, y, d;           /* [rows, channels] x3 */
+    uint rows, channels;
+    float scale;
+};
+
+/* y = min(max(scale x + shift, 0), 1) */
+struct clamp_params {
+    VIEW x, y;              /* [rows, channels] x2 */
+    uint rows, channels;
+    float scale, shift;
+};
+
+/* d = scale g where 0 <= scale x + shift <= 1, else 0. */
+struct clamp_bwd_params {
+    VIEW x, g, d;           /* [rows, channels] x3 */
+    uint rows, channels;
+    float scale, shift;
+};
+
+/* Bicubic (Keys 1981, a = -0.75) without antialiasing, half-pixel centres, border repeated: as torch's interpolate. */
+struct bicubic_params {
+    VIEW x, y;              /* [images*h*width, channels] [images*oh*ow, channels] */
+    uint images, h, width, oh, ow, channels;
+};
+
+/* The adjoint of that. */
+struct bicubic_bwd_params {
+    VIEW g, d;              /* [images*oh*ow, channels] [images*h*width, channels] */
+    uint images, h, width, oh, ow, channels;
+};
+
+/* y = (x - m[0,c]) * m[1,c] */
+struct normalize_params {
+    VIEW x, m, y;           /* [rows, channels] [2, channels] fp32 [rows, channels] */
+    uint rows, channels;
+};
+
+/* d = g * m[1,c] */
+struct normalize_bwd_params {
+    VIEW g, m, d;
+    uint rows, channels;
+};
+
+/* y[h*tq + i, j] = p e^(m_i k_j) / sum over j of the same: adds m_i k_j to the logits behind kept probabilities. */
+struct attention_gain_params {
+    VIEW p, m, k, y;        /* [heads*tq, tk] [tq, 1] [1, tk] [heads*tq, tk]; all fp32 */
+    uint heads, tq, tk;
+};
+
 /* --- sampling: these read the row of the current step ------------------------------------------------------------- */
 
 /* y = (cos(t f_0), .. cos(t f_half-1), sin(t f_0), ..) with t of the step; f comes from the host (Ho et al. 2020; flip_sin_to_cos). */
@@ -139,6 +380,15 @@ struct scale_params {
     uint rows, channels, copies;
     float scale;
     uint per_step;
+};
+
+/* d = scale (* in_scale of the step) * s[1] * the sum of g over the copies; s as loss_scale_fwd makes it, 1 without. */
+struct scale_bwd_params {
+    VIEW g, s, d;           /* [copies*rows, channels] [1,2]? fp32 [rows, channels] fp32 */
+    uint rows, channels, copies;
+    float scale;
+    uint per_step;
+    uint given;
 };
 
 /* Classifier-free guidance (Ho, Salimans 2022): y = x_uncond + guidance * (x_cond - x_uncond), guidance of the step;
