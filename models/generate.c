@@ -240,7 +240,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
         BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
         bl_stage_destroy(&s);
     }
-    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, j.schedule.count, &s));
+    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, false, j.schedule.count, &s));
     bl_stage_destroy(&s);
     BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));
     bl_stage_destroy(&s);

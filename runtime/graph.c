@@ -347,19 +347,29 @@ bl_value bl_graph_attention(bl_graph *g, bl_value q, bl_value k, bl_value v, uin
     return y;
 }
 
-bl_value bl_graph_attention_kept(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal, bl_value *probs)
+bl_value bl_graph_attention_probs(bl_graph *g, bl_value q, bl_value k, uint32_t heads, bool causal)
 {
-    *probs = BL_NONE;
-    if (!attention_fits(g, q, k, v, heads, causal))
+    if (!attention_fits(g, q, k, k, heads, causal))
         return BL_NONE;
     const bl_shape a = bl_graph_shape(g, q), b = bl_graph_shape(g, k);
     const uint32_t head = a.c / heads, tq = a.h * a.w, tk = b.h * b.w;
-    *probs = new_tensor(g, (bl_shape){ a.n * heads, tq, 1, tk }, BL_F32, false, NULL);
-    const bl_value y = activation(g, a);
+    const bl_value probs = new_tensor(g, (bl_shape){ a.n * heads, a.h, a.w, tk }, BL_F32, false, NULL);
     NODE(attention_probs_fwd, ((struct attention_probs_params){ .images = a.n, .heads = heads, .head = head, .tq = tq, .tk = tk,
-        .scale = (float)(1 / sqrt((double)head)), .causal = causal }), q, k, *probs);
-    NODE(attention_values_fwd, ((struct attention_values_params){ .images = a.n, .heads = heads, .head = head, .tq = tq, .tk = tk }),
-         *probs, v, y);
+        .scale = (float)(1 / sqrt((double)head)), .causal = causal }), q, k, probs);
+    return probs;
+}
+
+bl_value bl_graph_attention_values(bl_graph *g, bl_value probs, bl_value v, uint32_t heads)
+{
+    if (!ALL("attention_values", probs, v))
+        return BL_NONE;
+    const bl_shape p = bl_graph_shape(g, probs), s = bl_graph_shape(g, v);
+    if (!heads || s.c % heads || p.n != s.n * heads || p.c != s.h * s.w)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "attention_values: %u maps of %u keys for v %ux%ux%u, %u heads", p.n, p.c, s.n, s.h * s.w,
+                             s.c, heads);
+    const bl_value y = bl_graph_tensor(g, (bl_shape){ s.n, p.h, p.w, s.c }, bl_graph_type(g, v));
+    NODE(attention_values_fwd, ((struct attention_values_params){ .images = s.n, .heads = heads, .head = s.c / heads, .tq = p.h * p.w,
+        .tk = p.c }), probs, v, y);
     return y;
 }
 

@@ -74,7 +74,8 @@ static bl_value attention(bl_graph *g, bl_value x, bl_value source, uint32_t hea
     const bl_value qkv = linear(g, x, 3 * c), kv = source == BL_NONE ? qkv : linear(g, source, 3 * c);
     const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, kv, c, c), v = bl_graph_channels(g, kv, 2 * c, c);
     bl_value probs;
-    return linear(g, keep ? bl_graph_attention_kept(g, q, k, v, heads, false, &probs) : bl_graph_attention(g, q, k, v, heads, false), c);
+    return linear(g, keep ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, heads, false), v, heads)
+                         : bl_graph_attention(g, q, k, v, heads, false), c);
 }
 
 static bl_value resnet(bl_graph *g, bl_value x, bl_value emb, uint32_t out, uint32_t groups)
@@ -369,7 +370,7 @@ static void barriers_of_the_small_model(void **state)
                 : what % 6 == 1 ? bl_stage_encode(c, 2 * side, 2 * side, false, &s)
                 : what % 6 == 2 ? bl_stage_decode(c, side, side, false, &s)
                 : what % 6 == 3 ? bl_stage_unet(c, 2, side, side, true, &s)
-                : bl_stage_sampler(c, what % 6 - 3, side, side, true, 2, &s);
+                : bl_stage_sampler(c, what % 6 - 3, side, side, true, false, 2, &s);
             if (result != BL_OK)
                 fail_msg("stage %d: %s", what, bl_last_error());
             torment(s.exec, 1, 40);
