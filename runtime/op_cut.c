@@ -41,6 +41,28 @@ uint32_t bl_cut_products_bwd(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+/* activation_bwd and geglu_bwd: x, g, d, rows. */
+uint32_t bl_units_rows_bwd(const bl_params *p) { return p->activation_bwd_x.rows; }
+
+uint32_t bl_cut_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct activation_bwd_params *q = &p->activation_bwd_x;
+    skip(&q->x, first);
+    skip(&q->g, first);
+    skip(&q->d, first);
+    q->rows = count;
+    return count;
+}
+
+uint32_t bl_units_filled_rows(const bl_params *p) { return p->fill_fwd.rows; }
+
+uint32_t bl_cut_filled_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->fill_fwd.y, first);
+    p->fill_fwd.rows = count;
+    return count;
+}
+
 uint32_t bl_units_norm_rows(const bl_params *p) { return p->layer_norm_fwd.rows; }
 
 uint32_t bl_cut_norm_rows(bl_params *p, uint32_t first, uint32_t count)
@@ -48,6 +70,19 @@ uint32_t bl_cut_norm_rows(bl_params *p, uint32_t first, uint32_t count)
     skip(&p->layer_norm_fwd.x, first);
     skip(&p->layer_norm_fwd.y, first);
     p->layer_norm_fwd.rows = count;
+    return count;
+}
+
+uint32_t bl_units_norm_rows_bwd(const bl_params *p) { return p->layer_norm_bwd_x.rows; }
+
+uint32_t bl_cut_norm_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct layer_norm_bwd_params *q = &p->layer_norm_bwd_x;
+    skip(&q->x, first);
+    skip(&q->g, first);
+    skip(&q->r, first);
+    skip(&q->d, first);
+    q->rows = count;
     return count;
 }
 
@@ -120,6 +155,39 @@ uint32_t bl_cut_slices(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_image_rows_bwd(const bl_params *p) { return p->group_norm_bwd_x.images * p->group_norm_bwd_x.rows; }
+
+uint32_t bl_cut_image_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct group_norm_bwd_params *q = &p->group_norm_bwd_x;
+    count = BL_MIN(count, q->rows - first % q->rows);
+    skip(&q->x, first);
+    skip(&q->t, first / q->rows);
+    skip(&q->g, first);
+    skip(&q->r, first);
+    skip(&q->d, first);
+    q->images = 1;
+    q->rows = count;
+    return count;
+}
+
+uint32_t bl_units_slices_bwd(const bl_params *p) { return p->channel_stats_bwd.images * p->channel_stats_bwd.slices; }
+
+uint32_t bl_cut_slices_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct channel_stats_bwd_params *q = &p->channel_stats_bwd;
+    const uint32_t image = first / q->slices, slice = first % q->slices, row = slice * q->slice_rows;
+    count = BL_MIN(count, q->slices - slice);
+    skip(&q->x, image * q->rows + row);
+    skip(&q->s, image);
+    skip(&q->g, image * q->rows + row);
+    skip(&q->u, first);
+    q->images = 1;
+    q->rows = BL_MIN(count * q->slice_rows, q->rows - row);
+    q->slices = count;
+    return count;
+}
+
 /* Under `causal` the number of a query counts, so that is left whole. */
 uint32_t bl_units_queries(const bl_params *p)
 {
@@ -151,6 +219,18 @@ uint32_t bl_cut_small_lines(bl_params *p, uint32_t first, uint32_t count)
     skip(&q->x, first * q->width);
     skip(&q->y, 4 * first * q->width);
     q->images = 1; /* lines do not look at each other, so nothing is lost */
+    q->h = count;
+    return count;
+}
+
+uint32_t bl_units_small_lines_bwd(const bl_params *p) { return p->upsample_bwd_x.images * p->upsample_bwd_x.h; }
+
+uint32_t bl_cut_small_lines_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct upsample_bwd_params *q = &p->upsample_bwd_x;
+    skip(&q->g, 4 * first * q->width);
+    skip(&q->d, first * q->width);
+    q->images = 1;
     q->h = count;
     return count;
 }

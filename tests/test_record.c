@@ -473,6 +473,28 @@ static bl_params random_problem(bl_op op)
     case BL_OP_upsample_fwd:
         p.upsample_fwd = (struct upsample_params){ .images = 1 + next(3), .h = 1 + next(6), .width = 1 + next(5), .channels = channels };
         break;
+    case BL_OP_channel_stats_bwd: {
+        const uint32_t slice = 1 + next(rows + 3);
+        p.channel_stats_bwd = (struct channel_stats_bwd_params){ .images = 1 + next(3), .rows = rows, .channels = 2 * channels, .groups = 2,
+            .slices = bl_ceil_div(rows, slice), .slice_rows = slice, .act = act };
+        break;
+    }
+    case BL_OP_group_norm_bwd_x:
+        p.group_norm_bwd_x = (struct group_norm_bwd_params){ .images = 1 + next(3), .rows = rows, .channels = 2 * channels, .groups = 2,
+            .act = act, .given = next(2) << 5 };
+        break;
+    case BL_OP_layer_norm_bwd_x:
+        p.layer_norm_bwd_x = (struct layer_norm_bwd_params){ .rows = rows, .channels = channels, .eps = 0.1f, .given = next(2) << 3 };
+        break;
+    case BL_OP_activation_bwd_x:
+        p.activation_bwd_x = (struct activation_bwd_params){ .rows = rows, .channels = channels, .act = act };
+        break;
+    case BL_OP_geglu_bwd_x: p.geglu_bwd_x = (struct geglu_bwd_params){ .rows = rows, .channels = channels }; break;
+    case BL_OP_upsample_bwd_x:
+        p.upsample_bwd_x = (struct upsample_bwd_params){ .images = 1 + next(3), .h = 1 + next(6), .width = 1 + next(5),
+            .channels = channels };
+        break;
+    case BL_OP_fill_fwd: p.fill_fwd = (struct fill_params){ .rows = rows, .channels = channels, .value = 2 }; break;
     default: fail_msg("%s can be cut: it needs random problems here", bl_op_infos[op].name);
     }
     return p;
