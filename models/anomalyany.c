@@ -80,7 +80,7 @@ static bl_result strong_update(bl_method *m, uint32_t step, bl_sample_state *sta
         for (size_t i = 0; i < values; i++)
             state->latents[i] = (float)(state->latents[i] - size * m->grad[i]);
         report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = INNER + k, .t = t, .loss = found.loss, .image_loss = NAN,
-            .size = (float)size, .norm = found.norm, .values = state->latents, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
+            .size = (float)size, .norm = found.norm, .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
     }
 fail:
     return result;
@@ -119,10 +119,11 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
         for (size_t i = 0; i < values; i++) {
             const double g = weight * m->grad[i] + (image ? 0.1 * m->image_grad[i] : 0);
             norm += g * g;
+            m->grad[i] = (float)g;
             state->latents[i] = (float)(state->latents[i] - 2 * size * g);
         }
         report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .t = t, .loss = (float)loss, .image_loss = image_loss,
-            .size = (float)(2 * size), .norm = sqrt(norm), .values = state->latents, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
+            .size = (float)(2 * size), .norm = sqrt(norm), .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
         if (s->detail) {
             BL_TRY(prompt_loss(m, state->embedding, &text_loss));
             for (size_t i = 0; i < s->branches * words; i++) {

@@ -346,7 +346,8 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
     }
     const bl_value prediction = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, gained ? &gain : NULL);
     s->history = bl_graph_input(g, "history", (bl_shape){ 4, h, w, one.c }, BL_F32);
-    bl_graph_scheduler_step(g, bl_graph_guidance(g, prediction, branches), BL_NONE, s->x, s->history);
+    s->prediction = bl_graph_keep(g, bl_graph_guidance(g, prediction, branches));
+    bl_graph_scheduler_step(g, s->prediction, BL_NONE, s->x, s->history);
     if (masked) {
         s->mask = bl_graph_input(g, "mask", (bl_shape){ 1, h, w, 1 }, BL_F32);
         s->source = bl_graph_input(g, "source", one, BL_F32);

@@ -40,6 +40,7 @@ typedef struct bl_stage {
     bl_value x;                      /* main input */
     bl_value freqs, context;         /* U-Net: timestep frequencies, text embedding */
     bl_value history, source, noise, mask;  /* sampling: see bl_stage_sampler */
+    bl_value prediction;             /* sampling: of the U-Net, after guidance, fp32 like x */
     bl_value gain, gain_masks[BL_MAX_LEVELS]; /* see bl_unet_gain */
     bl_value out;                    /* kept output */
     uint32_t forward_nodes;          /* with a gradient: what comes before it, and may be computed again to save memory; else 0 */

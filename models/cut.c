@@ -54,6 +54,7 @@ bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
         }
         for (size_t i = 0; i < values; i++) {
             const double g = alpha * m->grad[i] + (image ? (double)s->image_weight * m->image_grad[i] : 0);
+            m->grad[i] = (float)g;
             state->latents[i] = (float)(state->latents[i] - g * (s->mask ? s->mask[i % cells] : 1));
         }
         state->changed |= BL_SAMPLE_LATENTS;
@@ -66,7 +67,7 @@ bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
             s->update(s->context, &(bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .t = t, .loss = found.loss,
                 .attention_loss = found.loss, .image_loss = image_loss, .size = (float)alpha, .n = found.n, .norm = found.norm,
                 .x = found.at[s->guide.count - 1] % m->guide.mw, .y = found.at[s->guide.count - 1] / m->guide.mw,
-                .values = state->latents, .seconds = 1e-9 * (bl_clock() - begun) });
+                .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) });
     }
     if (s->measure) {
         bl_guidance after;

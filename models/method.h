@@ -36,6 +36,7 @@ typedef struct bl_update {
     double norm;              /* of the gradient of the latents */
     uint32_t x, y;            /* peak of the last word's map, in cells of the map */
     const float *values;      /* the updated latents, or embedding */
+    const float *gradient;    /* of the latents, before the mask; NULL if there is none */
     double seconds;
 } bl_update;
 

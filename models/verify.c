@@ -70,6 +70,11 @@ static void report(bl_verifier *v, const char *name, bl_verdict verdict, double 
         v->options->row(v->options->user, &(bl_verify_row){ file, v->stage, name, verdict, max, rms, allowed, note ? note : "" });
 }
 
+void bl_report(bl_verifier *v, const char *name, double max, double rms, double allowed, const char *note)
+{
+    report(v, name, rms <= allowed ? BL_PASS : BL_FAIL, max, rms, allowed, note); /* NaN fails */
+}
+
 static void mark_name(bl_verifier *v, const char *name)
 {
     const bl_file_tensor *t = bl_safetensors_find(v->file, name);

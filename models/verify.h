@@ -32,6 +32,8 @@ bl_result bl_expect_kept(bl_verifier *v, const bl_stage *s, bl_value x, const ch
 static inline bl_result bl_golden_missing(const float *x) { return x ? BL_OK : BL_ERROR_INPUT; }
 /* 8-bit pictures: mean absolute difference in levels instead of relative RMS. */
 void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, double allowed);
+/* A row of the caller's own measure. */
+void bl_report(bl_verifier *v, const char *name, double max, double rms, double allowed, const char *note);
 /* Reports a tensor that is not compared, or whose stage failed. */
 void bl_skip(bl_verifier *v, const char *name, const char *why);
 void bl_fail_row(bl_verifier *v, const char *name, const char *why);

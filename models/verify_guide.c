@@ -209,9 +209,3 @@ fail:
     bl_free(ids);
     return result;
 }
-
-bl_result bl_verify_guided(bl_verifier *v)
-{
-    (void)v;
-    return BL_OK;
-}
