@@ -10,6 +10,7 @@ typedef struct bl_verifier {
     const bl_verify_options *options;
     bl_verify_summary *summary;
     bl_checkpoint *checkpoint;     /* NULL without a model */
+    struct bl_clip *clip;          /* NULL without a CLIP model */
     const bl_safetensors *file;
     bool *seen;                    /* by tensor of the file: used as input, compared, or skipped */
     const char *stage;

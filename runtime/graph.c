@@ -157,6 +157,19 @@ bl_value bl_graph_images(bl_graph *g, bl_value x, uint32_t first, uint32_t count
     return add_tensor(g, t.shape, t.storage, t.view);
 }
 
+bl_value bl_graph_rows(bl_graph *g, bl_value x, uint32_t first, uint32_t count)
+{
+    if (x == BL_NONE)
+        return BL_NONE;
+    bl_tensor t = g->tensors[x];
+    if (t.shape.n != 1 || !count || first > t.shape.h * t.shape.w || count > t.shape.h * t.shape.w - first)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "rows %u+%u of %u x %u x %u", first, count, t.shape.n, t.shape.h, t.shape.w);
+    t.shape.h = count;
+    t.shape.w = 1;
+    t.view.off += first * t.view.stride;
+    return add_tensor(g, t.shape, t.storage, t.view);
+}
+
 bl_value bl_graph_reshape(bl_graph *g, bl_value x, uint32_t n, uint32_t h, uint32_t w)
 {
     if (x == BL_NONE)
@@ -508,10 +521,21 @@ bl_params bl_graph_params(const bl_graph *g, const bl_node *n)
     uint32_t given = 0;
     for (uint32_t i = 0; i < count; i++)
         given |= (uint32_t)(n->operands[i] != BL_NONE && o[i].optional) << i;
-    if (n->op == BL_OP_matmul_fwd)
-        p.matmul_fwd.given = given;
-    if (n->op == BL_OP_conv_fwd)
-        p.conv_fwd.given = given;
+    switch (n->op) {
+    case BL_OP_matmul_fwd: p.matmul_fwd.given = given; break;
+    case BL_OP_conv_fwd: p.conv_fwd.given = given; break;
+    case BL_OP_matmul_bwd_x: p.matmul_bwd_x.given = given; break;
+    case BL_OP_conv_bwd_x: p.conv_bwd_x.given = given; break;
+    case BL_OP_group_norm_bwd_x: p.group_norm_bwd_x.given = given; break;
+    case BL_OP_layer_norm_bwd_x: p.layer_norm_bwd_x.given = given; break;
+    case BL_OP_attention_values_bwd_p: p.attention_values_bwd_p.given = given; break;
+    case BL_OP_heads_mean_fwd: p.heads_mean_fwd.given = given; break;
+    case BL_OP_heads_mean_bwd_x: p.heads_mean_bwd_x.given = given; break;
+    case BL_OP_peak_loss_fwd: p.peak_loss_fwd.given = given; break;
+    case BL_OP_peak_loss_bwd_x: p.peak_loss_bwd_x.given = given; break;
+    case BL_OP_scale_bwd_x: p.scale_bwd_x.given = given; break;
+    default: break;
+    }
     return p;
 }
 

@@ -83,6 +83,7 @@ bl_value bl_graph_find(const bl_graph *g, const char *name);
 /* Views: no copy. Channels first .. first+count; images first .. first+count; the same rows under another n, h, w. */
 bl_value bl_graph_channels(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
 bl_value bl_graph_images(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
+bl_value bl_graph_rows(bl_graph *g, bl_value x, uint32_t first, uint32_t count); /* tokens of one image: [1, count, 1, c] */
 bl_value bl_graph_reshape(bl_graph *g, bl_value x, uint32_t n, uint32_t h, uint32_t w);
 /* y = x, of the same shape and type, into a tensor or a view that is there already. Returns y. */
 bl_value bl_graph_copy(bl_graph *g, bl_value x, bl_value y);

@@ -37,3 +37,19 @@ void bl_grid_one(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
     (void)p;
     groups[0] = groups[1] = groups[2] = 1;
 }
+
+/* A lane has a row of the first, or last, operand. */
+void bl_grid_rows_first(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    bl_op_infos[impl->op].extents(p, e);
+    bl_grid_lanes(impl, e[0].rows, groups);
+}
+
+void bl_grid_rows_last(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    bl_operand operands[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    bl_op_infos[impl->op].extents(p, e);
+    bl_grid_lanes(impl, e[bl_op_operands(impl->op, operands) - 1].rows, groups);
+}

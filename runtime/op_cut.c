@@ -54,6 +54,27 @@ uint32_t bl_cut_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_clamped_rows(const bl_params *p) { return p->clamp_fwd.rows; }
+
+uint32_t bl_cut_clamped_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->clamp_fwd.x, first);
+    skip(&p->clamp_fwd.y, first);
+    p->clamp_fwd.rows = count;
+    return count;
+}
+
+/* normalize_fwd and normalize_bwd_x, whose blocks are alike. */
+uint32_t bl_units_normalized_rows(const bl_params *p) { return p->normalize_fwd.rows; }
+
+uint32_t bl_cut_normalized_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->normalize_fwd.x, first);
+    skip(&p->normalize_fwd.y, first);
+    p->normalize_fwd.rows = count;
+    return count;
+}
+
 uint32_t bl_units_filled_rows(const bl_params *p) { return p->fill_fwd.rows; }
 
 uint32_t bl_cut_filled_rows(bl_params *p, uint32_t first, uint32_t count)
@@ -205,6 +226,82 @@ uint32_t bl_cut_queries(bl_params *p, uint32_t first, uint32_t count)
     skip(&q->y, first);
     q->images = 1;
     q->tq = count;
+    return count;
+}
+
+/* Queries of the gradient of attention, with their rows of the statistics: those of one head are not beside those of the next, so only a
+ * problem of one head, or whole images, can be cut there. */
+static uint32_t cuttable_queries(uint32_t images, uint32_t heads, uint32_t tq, uint32_t causal)
+{
+    return causal ? 0 : heads == 1 ? images * tq : images;
+}
+
+uint32_t bl_units_stat_queries(const bl_params *p)
+{
+    const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+}
+
+uint32_t bl_cut_stat_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    const bool whole = q->heads > 1;
+    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
+    if (!whole)
+        count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, row);
+    skip(&q->k, image * q->tk);
+    skip(&q->y, row);
+    skip(&q->g, row);
+    skip(&q->s, row * q->heads);
+    q->images = whole ? count : 1;
+    q->tq = whole ? q->tq : count;
+    return count;
+}
+
+uint32_t bl_units_gradient_queries(const bl_params *p)
+{
+    const struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+}
+
+uint32_t bl_cut_gradient_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    const bool whole = q->heads > 1;
+    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
+    if (!whole)
+        count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, row);
+    skip(&q->k, image * q->tk);
+    skip(&q->v, image * q->tk);
+    skip(&q->g, row);
+    skip(&q->s, row * q->heads);
+    skip(&q->d, row);
+    q->images = whole ? count : 1;
+    q->tq = whole ? q->tq : count;
+    return count;
+}
+
+uint32_t bl_units_gradient_keys(const bl_params *p)
+{
+    return p->attention_bwd_kv.causal ? 0 : p->attention_bwd_kv.images * p->attention_bwd_kv.tk;
+}
+
+uint32_t bl_cut_gradient_keys(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
+    const uint32_t image = first / q->tk;
+    count = BL_MIN(count, q->tk - first % q->tk);
+    skip(&q->q, image * q->tq);
+    skip(&q->k, first);
+    skip(&q->v, first);
+    skip(&q->g, image * q->tq);
+    skip(&q->s, image * q->heads * q->tq);
+    skip(&q->dk, first);
+    skip(&q->dv, first);
+    q->images = 1;
+    q->tk = count;
     return count;
 }
 
