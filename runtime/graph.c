@@ -486,15 +486,12 @@ bl_params bl_graph_params(const bl_graph *g, const bl_node *n)
     bl_params p = n->p;
     bl_operand o[BL_MAX_OPERANDS];
     const uint32_t count = bl_op_operands(n->op, o);
+    uint32_t *given = bl_op_given(n->op, &p);
     for (uint32_t i = 0; i < count; i++)
-        if (n->operands[i] != BL_NONE)
+        if (n->operands[i] != BL_NONE) {
             p.v[i] = g->tensors[n->operands[i]].view;
-    uint32_t given = 0;
-    for (uint32_t i = 0; i < count; i++)
-        given |= (uint32_t)(n->operands[i] != BL_NONE && o[i].optional) << i;
-    if (n->op == BL_OP_matmul_fwd)
-        p.matmul_fwd.given = given;
-    if (n->op == BL_OP_conv_fwd)
-        p.conv_fwd.given = given;
+            if (o[i].optional)
+                *given |= 1u << i;
+        }
     return p;
 }
