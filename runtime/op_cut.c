@@ -30,6 +30,17 @@ uint32_t bl_cut_rows(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_products_bwd(const bl_params *p) { return p->matmul_bwd_x.m; }
+
+uint32_t bl_cut_products_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->matmul_bwd_x.g, first);
+    skip(&p->matmul_bwd_x.r, first);
+    skip(&p->matmul_bwd_x.d, first);
+    p->matmul_bwd_x.m = count;
+    return count;
+}
+
 /* activation_bwd and geglu_bwd: x, g, d, rows. */
 uint32_t bl_units_rows_bwd(const bl_params *p) { return p->activation_bwd_x.rows; }
 
@@ -244,5 +255,28 @@ uint32_t bl_cut_lines(bl_params *p, uint32_t first, uint32_t count)
     q->images = 1;
     q->h = (uint32_t)(bottom - top + 1);
     q->oh = count;
+    return count;
+}
+
+/* Input lines. */
+uint32_t bl_units_lines_bwd(const bl_params *p) { return p->conv_bwd_x.images * p->conv_bwd_x.h; }
+
+/* With the output lines that read them, and where the stride does not divide, one more above: so pad_y is not negative, and kernels
+ * can divide it. */
+uint32_t bl_cut_lines_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct conv_bwd_params *q = &p->conv_bwd_x;
+    const uint32_t image = first / q->h, line = first % q->h;
+    count = BL_MIN(count, q->h - line);
+    const uint32_t from = line + q->pad_y, to = from + count - 1; /* counted with the padding */
+    const uint32_t top = BL_MIN(from < q->kernel ? 0 : (from - (q->kernel - 1)) / q->stride, q->oh - 1);
+    const uint32_t bottom = BL_MIN(to / q->stride, q->oh - 1);
+    skip(&q->g, (image * q->oh + top) * q->ow);
+    skip(&q->r, first * q->width);
+    skip(&q->d, first * q->width);
+    q->pad_y = from - top * q->stride;
+    q->images = 1;
+    q->h = count;
+    q->oh = bottom - top + 1;
     return count;
 }

@@ -129,7 +129,7 @@ struct upsample_params {
 };
 
 /* --- reverse mode: g is the gradient of a loss with respect to y, d the gradient with respect to x; r, where there is one, is added to
- *     d, so that several gradients of a tensor add up without a pass of their own. Weights are constants: they have no gradients. ------- */
+ *     d, so that several gradients of a tensor add up without a pass of their own. Weights are constants: they have no gradients. ---- */
 
 /* d = g w + r: matmul_fwd without its epilogue. */
 struct matmul_bwd_params {
@@ -145,7 +145,8 @@ struct conv_bwd_params {
     uint images, h, width, c;
     uint oh, ow, oc;
     uint kernel, stride, pad;
-    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the output lines above it times stride */
+    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the lines of y above it times stride;
+                               never below 0 */
 };
 
 /* Sums over slices of rows, for the gradient of group_norm: with n = (x - mean) rstd, h = n w + b and e = w g act'(h),
@@ -274,8 +275,8 @@ struct heads_mean_bwd_params {
     float scale;
 };
 
-/* s = (2^e, 2^-e) with e such that target/2 < 2^e max|x| <= target, within 2^-120 .. 2^120; (1, 1) where no x is finite and not zero. A gradient times 2^e
- * fits fp16 (Micikevicius et al. 2018). */
+/* s = (2^e, 2^-e) with e such that target/2 < 2^e max|x| <= target, within 2^-120 .. 2^120; (1, 1) where no x is finite and not zero.
+ * A gradient times 2^e fits fp16 (Micikevicius et al. 2018). */
 struct loss_scale_params {
     VIEW x, s;              /* [rows, channels] [1,2]; fp32 */
     uint rows, channels;
