@@ -193,7 +193,19 @@ static bl_value norm_gradient(net *n, bl_value x, bl_value g)
     return d;
 }
 
-enum { NO_RESIDUAL, NOT_YET_MADE, NOT_YET_MADE_VIEW, KEPT, SEEN_THROUGH_A_VIEW, TWICE, PER_IMAGE, MERGES, MERGES_VIEW, MERGES_THREE, SUMS };
+/* The same of a product whose input is as wide as its output. */
+static bl_value product_gradient(net *n, bl_value g)
+{
+    const bl_shape s = bl_graph_shape(n->g, g);
+    const bl_value w = input(n, 1, 1, s.c, s.c), d = bl_graph_linear(n->g, g, w, BL_NONE);
+    bl_node *node = &n->g->nodes[n->g->node_count - 1];
+    *node = (bl_node){ .op = BL_OP_matmul_bwd_x, .type = n->g->type, .operands = { g, w, BL_NONE, d },
+        .p.matmul_bwd_x = { .m = s.n * s.h * s.w, .n = s.c, .k = s.c } };
+    return d;
+}
+
+enum { NO_RESIDUAL, NOT_YET_MADE, NOT_YET_MADE_VIEW, KEPT, SEEN_THROUGH_A_VIEW, TWICE, PER_IMAGE, MERGES, MERGES_VIEW, MERGES_THREE,
+       MERGES_PRODUCT, SUMS };
 
 /* Sums of gradients: those before MERGES stay. */
 static bl_value build_sum(net *n, int what)
@@ -211,6 +223,7 @@ static bl_value build_sum(net *n, int what)
     case PER_IMAGE: return bl_graph_add(g, d, input(n, 2, 1, 1, 8));
     case MERGES_VIEW: return bl_graph_add(g, norm_gradient(n, d, other), view);
     case MERGES_THREE: return bl_graph_add(g, norm_gradient(n, other, x), bl_graph_add(g, d, other));
+    case MERGES_PRODUCT: return bl_graph_add(g, product_gradient(n, other), d);
     default: return bl_graph_add(g, other, d);
     }
 }
