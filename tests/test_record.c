@@ -447,6 +447,18 @@ static bl_params random_problem(bl_op op)
         q->oh = BL_MAX(q->oh / q->stride + next(3), 1);
         break;
     }
+    case BL_OP_matmul_bwd_x:
+        p.matmul_bwd_x = (struct matmul_bwd_params){ .m = rows, .n = channels, .k = 1 + next(5), .given = next(2) << 2 };
+        break;
+    case BL_OP_conv_bwd_x: {
+        struct conv_bwd_params *q = &p.conv_bwd_x;
+        *q = (struct conv_bwd_params){ .images = 1 + next(3), .h = 1 + next(9), .width = 1 + next(5), .c = 1 + next(3), .oc = channels,
+            .kernel = 1 + next(5), .stride = 1 + next(3), .given = next(2) << 2 };
+        q->pad = q->pad_y = next(q->kernel + 1);
+        q->oh = 1 + (q->h - 1) / q->stride + next(3); /* lines that no input reaches are allowed */
+        q->ow = q->width;
+        break;
+    }
     case BL_OP_channel_stats_fwd: {
         const uint32_t slice = 1 + next(rows + 3);
         p.channel_stats_fwd = (struct channel_stats_params){ .images = 1 + next(3), .rows = rows, .channels = channels,
