@@ -226,6 +226,8 @@ static void add_node(bl_graph *g, bl_op op, const bl_params *p, const bl_value *
     add_node(g, BL_OP_##op, &(bl_params){ .op = params }, (const bl_value[]){ __VA_ARGS__ }, \
              sizeof((const bl_value[]){ __VA_ARGS__ }) / sizeof(bl_value))
 
+bl_value bl_graph_tensor(bl_graph *g, bl_shape shape, bl_dtype type) { return new_tensor(g, shape, type, false, NULL); }
+
 static bl_value activation(bl_graph *g, bl_shape shape) { return new_tensor(g, shape, g->type, false, NULL); }
 static uint32_t rows32(bl_shape s) { return s.n * s.h * s.w; } /* bounded when the tensor was made */
 

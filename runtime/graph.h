@@ -118,6 +118,10 @@ void bl_graph_blend(bl_graph *g, bl_value mask, bl_value z, bl_value noise, bl_v
 /* Last of a step: the next run uses the next row of the step table, which has `steps`. */
 void bl_graph_step_next(bl_graph *g, uint32_t steps);
 
+/* --- for passes and builders in other files ------------------------------------------------------------------------------ */
+
+bl_value bl_graph_tensor(bl_graph *g, bl_shape shape, bl_dtype type); /* a new one, with memory of its own */
+
 /* --- passes ------------------------------------------------------------------------------------------------------------ */
 
 /* Merges activations, additions and upsampling into the products, convolutions and norms beside them (fuse.c). Results keep their
