@@ -64,7 +64,7 @@ static bl_result bind_unet(bl_checkpoint *c)
     const bl_net net = { g, c->unet_weights };
     bl_unet_build(&net, &c->unet, bl_graph_input(g, "x", (bl_shape){ 1, side, side, c->unet.in_channels }, g->type),
                   bl_graph_input(g, "freqs", (bl_shape){ 1, 1, 1, c->unet.channels[0] / 2 }, BL_F32),
-                  bl_graph_input(g, "context", (bl_shape){ 1, c->text.positions, 1, c->unet.context }, g->type), 0);
+                  bl_graph_input(g, "context", (bl_shape){ 1, c->text.positions, 1, c->unet.context }, g->type), NULL, NULL);
     BL_TRY(bl_graph_check(g));
 fail:
     bl_graph_destroy(&g);
@@ -146,6 +146,11 @@ void bl_checkpoint_close(bl_checkpoint **checkpoint)
 
 void bl_stage_destroy(bl_stage *s)
 {
+    if (s->owner) {
+        s->owner->live[s->net]--;
+        if (s->owner->planning)
+            s->owner->held.all -= s->activations;
+    }
     bl_exec_destroy(&s->exec);
     bl_graph_destroy(&s->graph);
     *s = (bl_stage){ 0 };
@@ -171,17 +176,15 @@ bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count
     return bl_fail(BL_ERROR_MODEL, "%s%s", trouble, s->graph->type == BL_F16 ? ": try --precision f32" : "");
 }
 
-enum { TEXT, UNET, VAE, NETS };
-
 static bl_weights *net_of(const bl_checkpoint *c, int net)
 {
-    return net == TEXT ? c->text_weights : net == UNET ? c->unet_weights : c->vae_weights;
+    return net == BL_NET_TEXT ? c->text_weights : net == BL_NET_UNET ? c->unet_weights : c->vae_weights;
 }
 
 static void see_held(bl_checkpoint *c)
 {
     c->held.all = c->context->device->bytes;
-    for (int net = 0; net < NETS; net++)
+    for (int net = 0; net < BL_NET_COUNT; net++)
         c->held.nets[net] = bl_weights_bytes(net_of(c, net));
 }
 
@@ -203,10 +206,10 @@ static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
                    c->context->type == BL_F32 && (d->caps & BL_CAP_S16) ? ", or --precision f16" : "");
 }
 
-/* Drops the weights of other networks, at last those of its own other parts, until a stage fits the limit; only counts while planning. */
+/* Drops the weights of other networks that no stage uses, at last those of its own other parts, until a stage fits the limit; only counts while planning. */
 static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const char *name, uint64_t activations)
 {
-    static const int order[] = { TEXT, VAE, UNET };
+    static const int order[] = { BL_NET_TEXT, BL_NET_VAE, BL_NET_UNET };
     bl_memory_plan *m = &c->memory;
     if (!c->planning)
         see_held(c);
@@ -216,10 +219,10 @@ static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const c
     for (int i = 0;; i++) {
         s.weights = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
         s.held = s.weights > UINT64_MAX - c->held.all - activations ? UINT64_MAX : c->held.all + s.weights + activations;
-        if (s.held <= m->limit || i > NETS)
+        if (s.held <= m->limit || i > BL_NET_COUNT)
             break;
-        const int goes = i < NETS ? order[i] : net;
-        if ((goes == net && i < NETS) || !c->held.nets[goes])
+        const int goes = i < BL_NET_COUNT ? order[i] : net;
+        if ((goes == net && i < BL_NET_COUNT) || !c->held.nets[goes] || c->live[goes])
             continue;
         c->held.all -= c->held.nets[goes];
         c->held.nets[goes] = 0;
@@ -237,7 +240,7 @@ static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const c
 }
 
 /* Plans a stage, makes room for it, loads what the graph asks for and records it. */
-static bl_result finish(bl_checkpoint *c, int net, const char *name, uint32_t steps, bl_stage *s)
+bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
     bl_plan *plan = NULL;
@@ -245,9 +248,15 @@ static bl_result finish(bl_checkpoint *c, int net, const char *name, uint32_t st
     BL_TRY(bl_graph_check(s->graph));
     BL_TRY(bl_graph_fuse(s->graph));
     BL_TRY(bl_plan_create(s->graph, bl_block_limit(c->context->device), &plan));
-    BL_TRY(make_room(c, net, s->graph, name, bl_exec_bytes_of(plan, steps)));
-    if (c->planning)
+    BL_TRY(make_room(c, (int)net, s->graph, name, bl_exec_bytes_of(plan, steps)));
+    s->owner = c;
+    s->net = net;
+    s->activations = bl_exec_bytes_of(plan, steps);
+    c->live[net]++;
+    if (c->planning) {
+        c->held.all += s->activations;
         goto fail;
+    }
     BL_TRY(bl_weights_load(net_of(c, net), s->graph, c->context->stream));
     BL_TRY(bl_exec_create_planned(c->context->kernels, c->context->stream, s->graph, &plan, steps, &s->exec));
     c->memory.stages[c->memory.stage_count - 1].dispatches = bl_exec_dispatches(s->exec);
@@ -272,27 +281,25 @@ bl_result bl_stage_text(bl_checkpoint *c, uint32_t count, bool keep_named, bl_st
     const bl_net net = { s->graph, c->text_weights };
     s->x = bl_graph_input(s->graph, "hidden_states.0", (bl_shape){ count, c->text.positions, 1, c->text.channels }, c->context->type);
     s->out = bl_clip_text_build(&net, &c->text, s->x);
-    BL_TRY(finish(c, TEXT, "text", 0, s));
+    BL_TRY(bl_stage_finish(c, BL_NET_TEXT, "text", 0, s));
 fail:
     return done(s, result);
 }
 
-/* Inputs and nodes of one evaluation for `n` latents of which `copies` share one sample. */
-static bl_value unet(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w)
+bl_value bl_stage_unet_inputs(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w)
 {
     bl_graph *g = s->graph;
     const uint32_t side = 1u << (c->unet.levels - 1);
     if (h % side || w % side)
         return bl_graph_fail(g, BL_ERROR_USAGE, "pictures of %u x %u pixels: this model needs multiples of %u", w * bl_vae_factor(&c->vae),
                              h * bl_vae_factor(&c->vae), side * bl_vae_factor(&c->vae));
-    const bl_net net = { g, c->unet_weights };
     s->x = bl_graph_input(g, "sample", (bl_shape){ samples, h, w, c->unet.in_channels }, BL_F32);
     s->freqs = bl_graph_input(g, "freqs", (bl_shape){ 1, 1, 1, c->unet.channels[0] / 2 }, BL_F32);
     s->context = bl_graph_input(g, "context", (bl_shape){ samples * copies, c->text.positions, 1, c->unet.context }, c->context->type);
-    return bl_unet_build(&net, &c->unet, bl_graph_scale(g, s->x, copies, 1, true), s->freqs, s->context, 0);
+    return bl_graph_scale(g, s->x, copies, 1, true);
 }
 
-static bl_result write_frequencies(bl_checkpoint *c, bl_stage *s)
+bl_result bl_stage_write_frequencies(bl_checkpoint *c, bl_stage *s)
 {
     const uint32_t half = c->unet.channels[0] / 2;
     if (c->planning)
@@ -311,23 +318,36 @@ bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bo
     bl_result result = BL_OK;
     *s = (bl_stage){ 0 };
     BL_TRY(bl_graph_create(c->context->type, keep_named, &s->graph));
-    s->out = unet(c, s, n, 1, h, w);
-    BL_TRY(finish(c, UNET, "unet", 1, s));
-    BL_TRY(write_frequencies(c, s));
+    const bl_net net = { s->graph, c->unet_weights };
+    const bl_value x = bl_stage_unet_inputs(c, s, n, 1, h, w);
+    s->out = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, NULL);
+    BL_TRY(bl_stage_finish(c, BL_NET_UNET, "unet", 1, s));
+    BL_TRY(bl_stage_write_frequencies(c, s));
 fail:
     return done(s, result);
 }
 
-bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, uint32_t steps, bl_stage *s)
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, uint32_t steps,
+                           bl_stage *s)
 {
     bl_result result = BL_OK;
     const bl_shape one = { 1, h, w, c->unet.in_channels };
     *s = (bl_stage){ 0 };
     BL_TRY(bl_graph_create(c->context->type, false, &s->graph));
     bl_graph *g = s->graph;
-    const bl_value prediction = unet(c, s, 1, branches, h, w);
+    const bl_net net = { g, c->unet_weights };
+    const bl_value x = bl_stage_unet_inputs(c, s, 1, branches, h, w);
+    bl_unet_gain gain = { .gain = BL_NONE };
+    if (gained) {
+        gain.gain = s->gain = bl_graph_input(g, "gain", (bl_shape){ 1, 1, 1, c->text.positions }, BL_F32);
+        for (uint32_t level = 0; level < c->unet.levels; level++)
+            if (bl_unet_has_maps(&c->unet, level))
+                gain.masks[level] = s->gain_masks[level] = bl_graph_input(g, "gain mask", (bl_shape){ 1, h >> level, w >> level, 1 }, BL_F32);
+    }
+    const bl_value prediction = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, gained ? &gain : NULL);
     s->history = bl_graph_input(g, "history", (bl_shape){ 4, h, w, one.c }, BL_F32);
-    bl_graph_scheduler_step(g, bl_graph_guidance(g, prediction, branches), BL_NONE, s->x, s->history);
+    s->prediction = bl_graph_keep(g, bl_graph_guidance(g, prediction, branches));
+    bl_graph_scheduler_step(g, s->prediction, BL_NONE, s->x, s->history);
     if (masked) {
         s->mask = bl_graph_input(g, "mask", (bl_shape){ 1, h, w, 1 }, BL_F32);
         s->source = bl_graph_input(g, "source", one, BL_F32);
@@ -336,8 +356,8 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
     }
     bl_graph_step_next(g, steps);
     s->out = s->x;
-    BL_TRY(finish(c, UNET, "unet", steps, s));
-    BL_TRY(write_frequencies(c, s));
+    BL_TRY(bl_stage_finish(c, BL_NET_UNET, "unet", steps, s));
+    BL_TRY(bl_stage_write_frequencies(c, s));
 fail:
     return done(s, result);
 }
@@ -350,7 +370,7 @@ bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "image", (bl_shape){ 1, h, w, 4 }, c->context->vae_type);
     s->out = bl_vae_encode(&net, &c->vae, s->x);
-    BL_TRY(finish(c, VAE, "encode", 0, s));
+    BL_TRY(bl_stage_finish(c, BL_NET_VAE, "encode", 0, s));
 fail:
     return done(s, result);
 }
@@ -363,7 +383,7 @@ bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
     s->out = bl_vae_decode(&net, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
-    BL_TRY(finish(c, VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
+    BL_TRY(bl_stage_finish(c, BL_NET_VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
 fail:
     return done(s, result);
 }

@@ -9,6 +9,8 @@
 #include "unet.h"
 #include "vae.h"
 
+typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_COUNT } bl_net_kind;
+
 typedef struct bl_checkpoint {
     bl_context *context;
     bl_tokenizer *tokenizer;
@@ -19,7 +21,8 @@ typedef struct bl_checkpoint {
     bl_weights *text_weights, *unet_weights, *vae_weights;
     bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
     bool planning;                   /* stages are only planned: they have no exec */
-    struct { uint64_t all, nets[3]; } held;  /* bytes: device memory, and of it the weights of text encoder, U-Net and VAE */
+    struct { uint64_t all, nets[BL_NET_COUNT]; } held;  /* bytes: device memory, and of it the weights of every network */
+    uint32_t live[BL_NET_COUNT];     /* stages there are: their weights stay */
 } bl_checkpoint;
 
 /* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used. */
@@ -37,11 +40,24 @@ typedef struct bl_stage {
     bl_value x;                      /* main input */
     bl_value freqs, context;         /* U-Net: timestep frequencies, text embedding */
     bl_value history, source, noise, mask;  /* sampling: see bl_stage_sampler */
+    bl_value prediction;             /* sampling: of the U-Net, after guidance, fp32 like x */
+    bl_value gain, gain_masks[BL_MAX_LEVELS]; /* see bl_unet_gain */
     bl_value out;                    /* kept output */
+    uint32_t forward_nodes;          /* with a gradient: what comes before it, and may be computed again to save memory; else 0 */
+    bl_checkpoint *owner;            /* set by bl_stage_finish */
+    bl_net_kind net;
+    uint64_t activations;            /* bytes */
 } bl_stage;
 void bl_stage_destroy(bl_stage *s);  /* zeroes *s; a zeroed one is accepted */
 /* Reads a kept tensor; BL_ERROR_MODEL with the reason `trouble` when a value is not finite. */
 bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count, const char *trouble);
+
+/* For other files with stages: inputs of the U-Net for `samples` latents with `copies` prompts each, as x, freqs and context of *s; returns
+ * the network's input [samples*copies,h,w,latent]. Then, when graph and s->out are complete: plans the stage, makes room for it, loads the
+ * weights of its network, and records it, except while planning. At last the frequencies of the timestep embedding. */
+bl_value bl_stage_unet_inputs(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w);
+bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, uint32_t steps, bl_stage *s);
+bl_result bl_stage_write_frequencies(bl_checkpoint *c, bl_stage *s);
 
 /* `keep_named`: tensors with the names of diffusers' modules can be read after a run. */
 
@@ -55,8 +71,10 @@ bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
 bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
 /* One step of sampling: U-Net for `branches` prompts (2: unconditional first), guidance, scheduler and, if `masked`, blending with the
  * source outside the mask. x: sample [1,h,w,latent], updated in place, history [4,h,w,latent], source and noise [1,h,w,latent],
- * mask [1,h,w,1], all fp32. The step table has room for `steps` rows. */
-bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, uint32_t steps, bl_stage *out);
+ * mask [1,h,w,1], all fp32. The step table has room for `steps` rows. `gained`: attention logits of the last prompt are raised by `gain`
+ * [1,1,1,positions] times `gain_masks`. */
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, uint32_t steps,
+                           bl_stage *out);
 
 /* Text embedding of `count` rows of ids, out [count, positions, channels]. */
 bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, float *out);

@@ -190,6 +190,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     bl_result result = BL_OK;
     const double begun = bl_clock();
     job j = { .o = options, .c = model->checkpoint };
+    bl_stage sampler = { 0 };
     BL_TRY(bl_device_check(j.c->context->device));
     BL_TRY(fill_in(&j));
     bl_checkpoint_begin(j.c, false);
@@ -202,9 +203,11 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     for (size_t i = 0; i < j.values; i++)
         j.start[i] = options->photo
             ? j.schedule.start_x * j.source[i] + j.schedule.start_n * j.noise[i] : j.schedule.init_sigma * j.noise[i];
-    const bl_sample_input in = { .h = j.h, .w = j.w, .embedding = j.embedding, .branches = j.branches, .start = j.start, .source = j.source,
+    const bl_sample_input in = { .name = "unet", .h = j.h, .w = j.w, .embedding = j.embedding, .branches = j.branches, .start = j.start, .source = j.source,
         .noise = j.noise, .mask = j.mask, .schedule = &j.schedule };
-    BL_TRY(bl_sample(j.c, &in, j.latents, NULL, NULL));
+    BL_TRY(bl_sample_stage(j.c, &in, &sampler));
+    BL_TRY(bl_sample(j.c, &sampler, &in, j.latents));
+    bl_stage_destroy(&sampler);
     BL_TRY(bl_context_cancelled(j.c->context));
     BL_TRY(bl_decode_image(j.c, j.latents, j.h, j.w, &out->image));
     BL_TRY(check_picture(&out->image));
@@ -215,6 +218,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
         .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters, &out->parameters_text));
     out->seconds = 1e-9 * (bl_clock() - begun);
 fail:
+    bl_stage_destroy(&sampler);
     job_free(&j);
     if (result != BL_OK)
         bl_generate_result_free(out);
@@ -240,7 +244,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
         BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
         bl_stage_destroy(&s);
     }
-    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, j.schedule.count, &s));
+    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, false, j.schedule.count, &s));
     bl_stage_destroy(&s);
     BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));
     bl_stage_destroy(&s);

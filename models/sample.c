@@ -24,46 +24,87 @@ static bl_result check_step(const bl_checkpoint *c, const bl_stage *s, uint32_t 
     return bl_fail(BL_ERROR_DEVICE, "%s has counted %u steps after step %u of %u", c->context->device->info.name, counted, done, steps);
 }
 
-bl_result bl_sample(bl_checkpoint *c, const bl_sample_input *in, float *latents,
-                    bl_result (*each)(void *context, uint32_t step, const float *latents), void *context)
+bl_result bl_sample_stage(bl_checkpoint *c, const bl_sample_input *in, bl_stage *s)
+{
+    return bl_stage_sampler(c, in->branches, in->h, in->w, in->mask != NULL, in->gain_masks != NULL, in->schedule->count, s);
+}
+
+/* What `before` may change, at first all of it. */
+static bl_result write_state(const bl_checkpoint *c, const bl_stage *s, const bl_sample_input *in, bl_sample_state *state, float *scratch)
 {
     bl_result result = BL_OK;
-    bl_stage s = { 0 };
+    const uint32_t channels = c->unet.in_channels;
+    if (state->changed & BL_SAMPLE_LATENTS)
+        BL_TRY(write_latents(s, s->x, state->latents, channels, in->h, in->w, scratch));
+    if (state->changed & BL_SAMPLE_EMBEDDING)
+        BL_TRY(bl_exec_write(s->exec, s->context, state->embedding, (size_t)in->branches * c->text.positions * c->text.channels));
+    if (in->mask && (state->changed & BL_SAMPLE_NOISE))
+        BL_TRY(write_latents(s, s->noise, state->noise, channels, in->h, in->w, scratch));
+    if (in->gain_masks && (state->changed & BL_SAMPLE_GAIN))
+        BL_TRY(bl_exec_write(s->exec, s->gain, state->gain, c->text.positions));
+    state->changed = 0;
+fail:
+    return result;
+}
+
+/* What stays. */
+static bl_result write_inputs(const bl_checkpoint *c, const bl_stage *s, const bl_sample_input *in, float *scratch)
+{
+    bl_result result = BL_OK;
+    const uint32_t channels = c->unet.in_channels;
+    BL_TRY(bl_exec_write(s->exec, s->history, scratch, 4 * (size_t)channels * in->h * in->w));
+    if (in->mask) {
+        BL_TRY(write_latents(s, s->source, in->source, channels, in->h, in->w, scratch));
+        BL_TRY(bl_exec_write(s->exec, s->mask, in->mask, (size_t)in->h * in->w));
+    }
+    for (uint32_t level = 0; in->gain_masks && level < c->unet.levels; level++)
+        if (s->gain_masks[level] != BL_NONE)
+            BL_TRY(bl_exec_write(s->exec, s->gain_masks[level], in->gain_masks[level], (size_t)(in->h >> level) * (in->w >> level)));
+    BL_TRY(bl_exec_set_steps(s->exec, in->schedule->steps, in->schedule->count));
+fail:
+    return result;
+}
+
+bl_result bl_sample(bl_checkpoint *c, const bl_stage *s, const bl_sample_input *in, float *latents)
+{
+    bl_result result = BL_OK;
     char trouble[80];
     double longest = 0; /* without the first of several steps, which is for learning */
     const uint32_t channels = c->unet.in_channels, steps = in->schedule->count;
-    const size_t values = (size_t)channels * in->h * in->w;
-    float *scratch = bl_alloc(4 * values, sizeof(*scratch));
-    if (!scratch)
+    const size_t values = (size_t)channels * in->h * in->w, words = (size_t)in->branches * c->text.positions * c->text.channels;
+    float *scratch = bl_alloc(4 * values, sizeof(*scratch)), *embedding = bl_alloc(words, sizeof(*embedding));
+    float *noise = bl_alloc(values, sizeof(*noise)), *gain = bl_alloc(c->text.positions, sizeof(*gain));
+    bl_sample_state state = { latents, embedding, noise, gain, BL_SAMPLE_ALL };
+    if (!scratch || !embedding || !noise || !gain)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
-    bl_context_progress(c->context, "unet", 0, steps);
-    BL_TRY(bl_stage_sampler(c, in->branches, in->h, in->w, in->mask != NULL, steps, &s));
-    BL_TRY(bl_exec_write(s.exec, s.history, scratch, 4 * values));
-    BL_TRY(write_latents(&s, s.x, in->start, channels, in->h, in->w, scratch));
-    if (in->mask) {
-        BL_TRY(write_latents(&s, s.source, in->source, channels, in->h, in->w, scratch));
-        BL_TRY(write_latents(&s, s.noise, in->noise, channels, in->h, in->w, scratch));
-        BL_TRY(bl_exec_write(s.exec, s.mask, in->mask, (size_t)in->h * in->w));
-    }
-    BL_TRY(bl_exec_write(s.exec, s.context, in->embedding, (size_t)in->branches * c->text.positions * c->text.channels));
-    BL_TRY(bl_exec_set_steps(s.exec, in->schedule->steps, steps));
+    memcpy(latents, in->start, values * sizeof(*latents));
+    memcpy(embedding, in->embedding, words * sizeof(*embedding));
+    if (in->mask)
+        memcpy(noise, in->noise, values * sizeof(*noise));
+    bl_context_progress(c->context, in->name, 0, steps);
+    BL_TRY(write_inputs(c, s, in, scratch));
     for (uint32_t i = 0; i < steps; i++) {
         BL_TRY(bl_context_cancelled(c->context));
-        BL_TRY(bl_exec_run(s.exec));
-        BL_TRY(check_step(c, &s, i + 1, steps));
-        longest = i > 1 ? BL_MAX(longest, bl_exec_longest(s.exec)) : bl_exec_longest(s.exec);
+        if (in->before)
+            BL_TRY(in->before(in->context, i, &state));
+        BL_TRY(write_state(c, s, in, &state, scratch));
+        BL_TRY(bl_exec_run(s->exec));
+        BL_TRY(check_step(c, s, i + 1, steps));
+        longest = i > 1 ? BL_MAX(longest, bl_exec_longest(s->exec)) : bl_exec_longest(s->exec);
         snprintf(trouble, sizeof(trouble), "the latents are not finite after step %u of %u", i + 1, steps);
-        BL_TRY(bl_stage_read(&s, s.x, scratch, values, trouble));
+        BL_TRY(bl_stage_read(s, s->x, scratch, values, trouble));
         bl_to_channels_first(scratch, 1, channels, in->h, in->w, channels, latents);
-        bl_context_progress(c->context, "unet", i + 1, steps);
-        if (each)
-            BL_TRY(each(context, i, latents));
+        bl_context_progress(c->context, in->name, i + 1, steps);
+        if (in->after)
+            BL_TRY(in->after(in->context, i, latents));
     }
     bl_context_log(c->context, BL_LOG_DEBUG, "sampling: %.1f MiB of activations, %u dispatches a step, the longest submission %.0f ms",
-                   (double)bl_exec_bytes(s.exec) / 0x1p20, bl_exec_record(s.exec)->count, longest * 1e-6);
+                   (double)bl_exec_bytes(s->exec) / 0x1p20, bl_exec_record(s->exec)->count, longest * 1e-6);
 fail:
-    bl_stage_destroy(&s);
     bl_free(scratch);
+    bl_free(embedding);
+    bl_free(noise);
+    bl_free(gain);
     return result;
 }
 

@@ -360,6 +360,24 @@ bl_result bl_schedule_create(const bl_scheduler_config *config, uint32_t steps, 
     return bl_schedule_create_from(config, steps, steps - (uint32_t)BL_MIN(run, steps), eta, guidance, out);
 }
 
+bl_result bl_schedule_blend_before(const bl_scheduler_config *config, bl_schedule *schedule)
+{
+    bl_result result = BL_OK;
+    double *alphas = bl_alloc(config->train_steps, sizeof(*alphas));
+    if (!alphas)
+        return bl_fail(BL_ERROR_MEMORY, "no memory for a schedule");
+    BL_TRY(bl_scheduler_alphas(config, alphas));
+    const table t = { config, alphas, 1, 1, 0 };
+    for (uint32_t i = 0; i < schedule->count; i++) {
+        const double a = alpha_at(&t, (int32_t)schedule->steps[i].t);
+        schedule->steps[i].blend_x = (float)sqrt(a);
+        schedule->steps[i].blend_n = (float)sqrt(1 - a);
+    }
+fail:
+    bl_free(alphas);
+    return result;
+}
+
 void bl_schedule_free(bl_schedule *schedule)
 {
     bl_free(schedule->steps);

@@ -71,6 +71,8 @@ bl_result bl_schedule_create(const bl_scheduler_config *config, uint32_t steps, 
 /* The same from entry `start` of the table. */
 bl_result bl_schedule_create_from(const bl_scheduler_config *config, uint32_t steps, uint32_t start, double eta, float guidance,
                                   bl_schedule *out);
+/* Blends at the noise level that every step starts from, also the last one, as the published AnomalyAny does. */
+bl_result bl_schedule_blend_before(const bl_scheduler_config *config, bl_schedule *schedule);
 /* Frees the rows and zeroes *schedule; a zeroed one is accepted. */
 void bl_schedule_free(bl_schedule *schedule);
 #endif

@@ -70,6 +70,11 @@ static void report(bl_verifier *v, const char *name, bl_verdict verdict, double 
         v->options->row(v->options->user, &(bl_verify_row){ file, v->stage, name, verdict, max, rms, allowed, note ? note : "" });
 }
 
+void bl_report(bl_verifier *v, const char *name, double max, double rms, double allowed, const char *note)
+{
+    report(v, name, rms <= allowed ? BL_PASS : BL_FAIL, max, rms, allowed, note); /* NaN fails */
+}
+
 static void mark_name(bl_verifier *v, const char *name)
 {
     const bl_file_tensor *t = bl_safetensors_find(v->file, name);
@@ -160,7 +165,8 @@ static const char *reason_for(const bl_verifier *v, const char *name)
 static bl_result verify_file(bl_verifier *v, const char *path)
 {
     static bl_result (*const stages[])(bl_verifier *) = {
-        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_schedulers, bl_verify_ops,
+        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided,
+        bl_verify_schedulers, bl_verify_ops,
     };
     bl_result result = BL_OK;
     bl_safetensors *file = NULL;

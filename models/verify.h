@@ -10,6 +10,7 @@ typedef struct bl_verifier {
     const bl_verify_options *options;
     bl_verify_summary *summary;
     bl_checkpoint *checkpoint;     /* NULL without a model */
+    struct bl_clip *clip;          /* NULL without a CLIP model */
     const bl_safetensors *file;
     bool *seen;                    /* by tensor of the file: used as input, compared, or skipped */
     const char *stage;
@@ -26,8 +27,14 @@ bool bl_golden_has(const bl_verifier *v, const char *name);
 /* Compares `count` values with tensor `name` of the file and reports a row; nothing if the file has no such tensor. `allowed`: relative
  * RMS. `note` may be NULL. */
 void bl_expect(bl_verifier *v, const char *name, const float *got, size_t count, double allowed, const char *note);
+/* A kept tensor [n,h,w,c] of a stage that has run with the golden [n,c,h,w], or [n,c] if h = w = 1. */
+bl_result bl_expect_kept(bl_verifier *v, const bl_stage *s, bl_value x, const char *golden, double allowed);
+/* The kind of a failed look into the file; the reason is recorded already. */
+static inline bl_result bl_golden_missing(const float *x) { return x ? BL_OK : BL_ERROR_INPUT; }
 /* 8-bit pictures: mean absolute difference in levels instead of relative RMS. */
 void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, double allowed);
+/* A row of the caller's own measure. */
+void bl_report(bl_verifier *v, const char *name, double max, double rms, double allowed, const char *note);
 /* Reports a tensor that is not compared, or whose stage failed. */
 void bl_skip(bl_verifier *v, const char *name, const char *why);
 void bl_fail_row(bl_verifier *v, const char *name, const char *why);
@@ -41,6 +48,8 @@ bl_result bl_verify_unet(bl_verifier *v);
 bl_result bl_verify_unet_trace(bl_verifier *v);
 bl_result bl_verify_vae(bl_verifier *v);
 bl_result bl_verify_plain(bl_verifier *v);
+bl_result bl_verify_attention(bl_verifier *v);
+bl_result bl_verify_guided(bl_verifier *v);
 bl_result bl_verify_schedulers(bl_verifier *v);
 bl_result bl_verify_ops(bl_verifier *v);
 #endif

@@ -16,13 +16,9 @@
     } while (0)
 #define NEED(p) BL_TRY((p) ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory to verify %s", v->stage))
 
-/* The kind of a failed look into the file; the reason is recorded already. */
-static bl_result missing(const float *x) { return x ? BL_OK : BL_ERROR_INPUT; }
-
 static bool rank_is(const bl_file_tensor *t, uint32_t rank) { return t && t->rank == rank && t->count && t->count < 1u << 28; }
 
-/* Compares a named kept tensor [n,h,w,c] with the golden [n,c,h,w], or [n,c] if h = w = 1. */
-static bl_result expect_kept(bl_verifier *v, const bl_stage *s, bl_value x, const char *golden, double allowed)
+bl_result bl_expect_kept(bl_verifier *v, const bl_stage *s, bl_value x, const char *golden, double allowed)
 {
     bl_result result = BL_OK;
     const bl_file_tensor *t = bl_safetensors_find(v->file, golden);
@@ -83,7 +79,7 @@ bl_result bl_verify_text(bl_verifier *v)
         return BL_OK;
     v->stage = "text";
     const bl_text_config *c = &v->checkpoint->text;
-    BL_TRY(missing(ids = bl_golden(v, "ids", &t)));
+    BL_TRY(bl_golden_missing(ids = bl_golden(v, "ids", &t)));
     if (!rank_is(t, 2) || t->dims[1] != c->positions)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "ids is not [prompts, %u]", c->positions));
     const uint32_t n = (uint32_t)t->dims[0];
@@ -180,7 +176,7 @@ bl_result bl_verify_unet(bl_verifier *v)
     if (!v->checkpoint || !any || !bl_golden_has(v, "emb") || !bl_golden_has(v, "latents"))
         return BL_OK;
     v->stage = "unet";
-    BL_TRY(missing(emb = bl_golden(v, "emb", &emb_shape)));
+    BL_TRY(bl_golden_missing(emb = bl_golden(v, "emb", &emb_shape)));
     if (bl_golden_has(v, "ids")) { /* the embedding is an input here; the ids only say where it came from */
         float *ids = bl_golden(v, "ids", NULL);
         bl_free(ids);
@@ -191,11 +187,11 @@ bl_result bl_verify_unet(bl_verifier *v)
         float t;
         if (!parse_eps(name, of, sizeof(of), &t) || v->seen[i] || !bl_golden_has(v, of))
             continue;
-        BL_TRY(missing(latents = bl_golden(v, of, &shape)));
+        BL_TRY(bl_golden_missing(latents = bl_golden(v, of, &shape)));
         if (!rank_is(shape, 4) || !rank_is(emb_shape, 3))
             BL_TRY(bl_fail(BL_ERROR_INPUT, "%s is not [n,c,h,w]", of));
         BL_TRY(run_unet(v, latents, shape, emb, emb_shape, t, false, &s));
-        BL_TRY(expect_kept(v, &s, s.out, name, bl_allowed(v, 1e-5, 5e-3)));
+        BL_TRY(bl_expect_kept(v, &s, s.out, name, bl_allowed(v, 1e-5, 5e-3)));
         bl_stage_destroy(&s);
         bl_free(latents);
         latents = NULL;
@@ -218,8 +214,8 @@ bl_result bl_verify_unet_trace(bl_verifier *v)
         goto fail;
     v->stage = "unet";
     snprintf(prefix, sizeof(prefix), "t%g.", json_number_value(t));
-    BL_TRY(missing(emb = bl_golden(v, "emb", &emb_shape)));
-    BL_TRY(missing(latents = bl_golden(v, "latents", &shape)));
+    BL_TRY(bl_golden_missing(emb = bl_golden(v, "emb", &emb_shape)));
+    BL_TRY(bl_golden_missing(latents = bl_golden(v, "latents", &shape)));
     if (!rank_is(shape, 4) || !rank_is(emb_shape, 3))
         BL_TRY(bl_fail(BL_ERROR_INPUT, "latents is not [n,c,h,w]"));
     BL_TRY(run_unet(v, latents, shape, emb, emb_shape, (float)json_number_value(t), true, &s));
@@ -229,7 +225,7 @@ bl_result bl_verify_unet_trace(bl_verifier *v)
             continue;
         snprintf(name, sizeof(name), "%s%s", prefix, s.graph->tensors[x].name);
         if (bl_golden_has(v, name))
-            BL_TRY(expect_kept(v, &s, x, name, bl_allowed(v, 1e-5, 5e-3)));
+            BL_TRY(bl_expect_kept(v, &s, x, name, bl_allowed(v, 1e-5, 5e-3)));
     }
 fail:
     json_decref(t);
@@ -303,7 +299,7 @@ static bl_result expect_named(bl_verifier *v, const bl_stage *s, const char *pre
             continue;
         snprintf(name, sizeof(name), "%s%s", prefix, s->graph->tensors[x].name);
         if (bl_golden_has(v, name))
-            BL_TRY(expect_kept(v, s, x, name, allowed));
+            BL_TRY(bl_expect_kept(v, s, x, name, allowed));
     }
 fail:
     return result;
@@ -317,7 +313,7 @@ static bl_result verify_vae_modules(bl_verifier *v)
     bl_stage s = { 0 };
     float *image = NULL, *mean = NULL, *log_variance = NULL;
     const double allowed = vae_allowed(v, 1e-5, 5e-3);
-    BL_TRY(missing(image = bl_golden(v, "small.image", &shape)));
+    BL_TRY(bl_golden_missing(image = bl_golden(v, "small.image", &shape)));
     if (!rank_is(shape, 4) || shape->dims[0] != 1 || shape->dims[1] != 3)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "small.image is not [1,3,h,w]"));
     BL_TRY(run_encoder(v, image, (uint32_t)shape->dims[2], (uint32_t)shape->dims[3], true, &s));
@@ -332,12 +328,12 @@ static bl_result verify_vae_modules(bl_verifier *v)
     bl_stage_destroy(&s);
     /* the golden's own mean, so that an error of the encoder does not count twice */
     float *golden = bl_golden_sized(v, "small.mean", half);
-    BL_TRY(missing(golden));
+    BL_TRY(bl_golden_missing(golden));
     const bl_result ran = run_decoder(v, golden, m.h, m.w, v->checkpoint->vae.scaling, true, &s);
     bl_free(golden);
     BL_TRY(ran);
     BL_TRY(expect_named(v, &s, "small.", allowed));
-    BL_TRY(expect_kept(v, &s, s.out, "small.decoded", allowed));
+    BL_TRY(bl_expect_kept(v, &s, s.out, "small.decoded", allowed));
 fail:
     bl_stage_destroy(&s);
     FREE_ALL(image, mean, log_variance);
@@ -372,7 +368,7 @@ bl_result bl_verify_vae(bl_verifier *v)
     v->stage = "vae";
     if (bl_golden_has(v, "small.image"))
         BL_TRY(verify_vae_modules(v));
-    BL_TRY(missing(pixels = bl_golden(v, "image_u8", &shape)));
+    BL_TRY(bl_golden_missing(pixels = bl_golden(v, "image_u8", &shape)));
     if (!rank_is(shape, 3) || shape->dims[2] != 3)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "image_u8 is not [h,w,3]"));
     const uint32_t h = (uint32_t)shape->dims[0], w = (uint32_t)shape->dims[1], f = bl_vae_factor(&v->checkpoint->vae);
@@ -392,16 +388,16 @@ bl_result bl_verify_vae(bl_verifier *v)
     bl_expect(v, "mean", mean, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     bl_expect(v, "logvar", log_variance, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     if (bl_golden_has(v, "noise")) {
-        BL_TRY(missing(noise = bl_golden_sized(v, "noise", half)));
+        BL_TRY(bl_golden_missing(noise = bl_golden_sized(v, "noise", half)));
         bl_sample_posterior(v->checkpoint->vae.scaling, mean, log_variance, noise, half, latents);
         bl_expect(v, "latents_scaled", latents, half, vae_allowed(v, 1e-5, 1e-2), NULL);
     }
     float *golden = bl_golden_sized(v, "latents_scaled", half);
-    BL_TRY(missing(golden));
+    BL_TRY(bl_golden_missing(golden));
     const bl_result ran = run_decoder(v, golden, h / f, w / f, 1, false, &s);
     bl_free(golden);
     BL_TRY(ran);
-    BL_TRY(expect_kept(v, &s, s.out, "decoded", vae_allowed(v, 1e-5, 5e-3)));
+    BL_TRY(bl_expect_kept(v, &s, s.out, "decoded", vae_allowed(v, 1e-5, 5e-3)));
     BL_TRY(to_picture(v, &s, &picture));
     bl_expect_picture(v, "decoded_u8", &picture, vae_allowed(v, 0.1, 1));
 fail:
@@ -455,16 +451,21 @@ fail:
 }
 
 /* One sampler of the file: compares its latents after every step and its picture. */
-static bl_result verify_run(bl_verifier *v, const char *name, const bl_sample_input *in, uint32_t channels)
+static bl_result verify_run(bl_verifier *v, const char *name, bl_sample_input *in, uint32_t channels)
 {
     bl_result result = BL_OK;
+    bl_stage s = { 0 };
     bl_image picture = { 0 };
     char golden[48];
     trajectory t = { NULL, (size_t)channels * in->h * in->w, in->schedule->count };
     float *last = bl_alloc(t.values, sizeof(*last));
     t.steps = bl_alloc((size_t)t.room * t.values, sizeof(*t.steps));
     NEED(last && t.steps);
-    BL_TRY(bl_sample(v->checkpoint, in, last, keep_step, &t));
+    in->after = keep_step;
+    in->context = &t;
+    BL_TRY(bl_sample_stage(v->checkpoint, in, &s));
+    BL_TRY(bl_sample(v->checkpoint, &s, in, last));
+    bl_stage_destroy(&s);
     /* PyTorch encodes a PIL picture in channels-last order, where its group norm (1.13) keeps one fp32 sum per channel and thread and
      * E[x^2] - E[x]^2: the reference itself is 5e-4 from double precision there. */
     const bool from_picture = !strcmp(name, "i2i");
@@ -476,6 +477,7 @@ static bl_result verify_run(bl_verifier *v, const char *name, const bl_sample_in
     snprintf(golden, sizeof(golden), "%s.image", name);
     bl_expect_picture(v, golden, &picture, bl_allowed(v, 0.1, 4));
 fail:
+    bl_stage_destroy(&s);
     bl_image_free(&picture);
     FREE_ALL(last, t.steps);
     return result;
@@ -490,9 +492,9 @@ static bl_result start_from_picture(bl_verifier *v, const bl_schedule *schedule,
     float *pixels = bl_golden(v, "i2i.input_u8", &shape);
     float *noise = bl_golden_sized(v, "i2i.noise", values), *noise_vae = bl_golden_sized(v, "i2i.noise_vae", values);
     float *mean = bl_alloc(values, sizeof(*mean)), *log_variance = bl_alloc(values, sizeof(*mean));
-    BL_TRY(missing(pixels));
-    BL_TRY(missing(noise));
-    BL_TRY(missing(noise_vae));
+    BL_TRY(bl_golden_missing(pixels));
+    BL_TRY(bl_golden_missing(noise));
+    BL_TRY(bl_golden_missing(noise_vae));
     NEED(mean && log_variance);
     const uint32_t f = bl_vae_factor(&v->checkpoint->vae);
     if (!rank_is(shape, 3) || shape->dims[2] != 3 ||
@@ -522,7 +524,7 @@ bl_result bl_verify_plain(bl_verifier *v)
     if (!v->checkpoint || !bl_golden_has(v, "x0") || !guidance || !bl_safetensors_metadata(v->file, "prompt"))
         goto fail;
     v->stage = "plain";
-    BL_TRY(missing(x0 = bl_golden(v, "x0", &shape)));
+    BL_TRY(bl_golden_missing(x0 = bl_golden(v, "x0", &shape)));
     if (!rank_is(shape, 4) || shape->dims[0] != 1 || shape->dims[1] != v->checkpoint->unet.in_channels)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "x0 is not [1,%u,h,w]", v->checkpoint->unet.in_channels));
     const size_t values = (size_t)shape->count;
@@ -550,7 +552,7 @@ bl_result bl_verify_plain(bl_verifier *v)
             BL_TRY(start_from_picture(v, &schedule, values, start));
         else
             memcpy(start, x0, values * sizeof(*start));
-        const bl_sample_input in = { .h = (uint32_t)shape->dims[2], .w = (uint32_t)shape->dims[3], .embedding = embedding, .branches = 2,
+        bl_sample_input in = { .name = "unet", .h = (uint32_t)shape->dims[2], .w = (uint32_t)shape->dims[3], .embedding = embedding, .branches = 2,
             .start = start, .schedule = &schedule };
         BL_TRY(verify_run(v, names[i], &in, (uint32_t)shape->dims[1]));
         bl_schedule_free(&schedule);

@@ -157,6 +157,19 @@ bl_value bl_graph_images(bl_graph *g, bl_value x, uint32_t first, uint32_t count
     return add_tensor(g, t.shape, t.storage, t.view);
 }
 
+bl_value bl_graph_rows(bl_graph *g, bl_value x, uint32_t first, uint32_t count)
+{
+    if (x == BL_NONE)
+        return BL_NONE;
+    bl_tensor t = g->tensors[x];
+    if (t.shape.n != 1 || !count || first > t.shape.h * t.shape.w || count > t.shape.h * t.shape.w - first)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "rows %u+%u of %u x %u x %u", first, count, t.shape.n, t.shape.h, t.shape.w);
+    t.shape.h = count;
+    t.shape.w = 1;
+    t.view.off += first * t.view.stride;
+    return add_tensor(g, t.shape, t.storage, t.view);
+}
+
 bl_value bl_graph_reshape(bl_graph *g, bl_value x, uint32_t n, uint32_t h, uint32_t w)
 {
     if (x == BL_NONE)
@@ -183,8 +196,6 @@ static void rebase(bl_graph *g, uint32_t from, uint32_t to, uint32_t first)
     g->storages[from].rows = 0;
 }
 
-static bl_value copy_to(bl_graph *g, bl_value x, bl_value y);
-
 bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b)
 {
     if (a == BL_NONE || b == BL_NONE)
@@ -206,36 +217,40 @@ bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b)
             !s->pinned && a != b)
             rebase(g, t->storage, g->tensors[whole].storage, first[i]);
         else
-            copy_to(g, parts[i], bl_graph_channels(g, whole, first[i], t->shape.c));
+            bl_graph_copy(g, parts[i], bl_graph_channels(g, whole, first[i], t->shape.c));
     }
     return whole;
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------------------------- */
 
-static void add_node(bl_graph *g, bl_op op, const bl_params *p, const bl_value *operands, uint32_t count)
+void bl_graph_append(bl_graph *g, bl_op op, const bl_params *p, const bl_value *operands, uint32_t count)
 {
+    bl_operand o[BL_MAX_OPERANDS];
+    const uint32_t known = bl_op_operands(op, o);
+    bl_dtype type = g->type;
     if (g->failed != BL_OK || !reserve(g, (void **)&g->nodes, g->node_count, &g->node_room, sizeof(*g->nodes)))
         return;
+    for (uint32_t i = known; i-- > 0;) /* that of the first operand of the storage type */
+        if (i < count && o[i].storage && operands[i] != BL_NONE)
+            type = g->storages[g->tensors[operands[i]].storage].type;
     bl_node *n = &g->nodes[g->node_count++];
-    *n = (bl_node){ .op = op, .type = g->type, .p = *p };
+    *n = (bl_node){ .op = op, .type = type, .p = *p };
     memcpy(n->operands, operands, count * sizeof(*operands));
 }
 
-#define NODE(op, params, ...) \
-    add_node(g, BL_OP_##op, &(bl_params){ .op = params }, (const bl_value[]){ __VA_ARGS__ }, \
-             sizeof((const bl_value[]){ __VA_ARGS__ }) / sizeof(bl_value))
+#define NODE(op, params, ...) BL_NODE(g, op, params, __VA_ARGS__)
 
 bl_value bl_graph_tensor(bl_graph *g, bl_shape shape, bl_dtype type) { return new_tensor(g, shape, type, false, NULL); }
+bl_dtype bl_graph_type(const bl_graph *g, bl_value x) { return x == BL_NONE ? g->type : g->storages[g->tensors[x].storage].type; }
 
 static bl_value activation(bl_graph *g, bl_shape shape) { return new_tensor(g, shape, g->type, false, NULL); }
-static uint32_t rows32(bl_shape s) { return s.n * s.h * s.w; } /* bounded when the tensor was made */
 
-static bl_value copy_to(bl_graph *g, bl_value x, bl_value y)
+bl_value bl_graph_copy(bl_graph *g, bl_value x, bl_value y)
 {
     const bl_shape s = bl_graph_shape(g, x);
     if (x != BL_NONE && y != BL_NONE)
-        NODE(copy_fwd, ((struct copy_params){ .rows = rows32(s), .channels = s.c }), x, y);
+        NODE(copy_fwd, ((struct copy_params){ .rows = bl_rows(s), .channels = s.c }), x, y);
     return y;
 }
 
@@ -263,7 +278,7 @@ bl_value bl_graph_linear(bl_graph *g, bl_value x, bl_value w, bl_value b)
     if (m.c != s.c || (b != BL_NONE && !is_vector(g, b, m.w)))
         return bl_graph_fail(g, BL_ERROR_USAGE, "linear: %u channels into a %u x %u matrix", s.c, m.w, m.c);
     const bl_value y = activation(g, (bl_shape){ s.n, s.h, s.w, m.w });
-    NODE(matmul_fwd, ((struct matmul_params){ .m = rows32(s), .n = m.w, .k = s.c, .a_rows = 1 }), x, w, b, BL_NONE, BL_NONE, y);
+    NODE(matmul_fwd, ((struct matmul_params){ .m = bl_rows(s), .n = m.w, .k = s.c, .a_rows = 1 }), x, w, b, BL_NONE, BL_NONE, y);
     return y;
 }
 
@@ -315,7 +330,7 @@ bl_value bl_graph_layer_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, fl
     if (!is_vector(g, w, s.c) || !is_vector(g, b, s.c))
         return bl_graph_fail(g, BL_ERROR_USAGE, "layer_norm: parameters are not of %u channels", s.c);
     const bl_value y = activation(g, s);
-    NODE(layer_norm_fwd, ((struct layer_norm_params){ .rows = rows32(s), .channels = s.c, .eps = eps }), x, w, b, y);
+    NODE(layer_norm_fwd, ((struct layer_norm_params){ .rows = bl_rows(s), .channels = s.c, .eps = eps }), x, w, b, y);
     return y;
 }
 
@@ -345,19 +360,29 @@ bl_value bl_graph_attention(bl_graph *g, bl_value q, bl_value k, bl_value v, uin
     return y;
 }
 
-bl_value bl_graph_attention_kept(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal, bl_value *probs)
+bl_value bl_graph_attention_probs(bl_graph *g, bl_value q, bl_value k, uint32_t heads, bool causal)
 {
-    *probs = BL_NONE;
-    if (!attention_fits(g, q, k, v, heads, causal))
+    if (!attention_fits(g, q, k, k, heads, causal))
         return BL_NONE;
     const bl_shape a = bl_graph_shape(g, q), b = bl_graph_shape(g, k);
     const uint32_t head = a.c / heads, tq = a.h * a.w, tk = b.h * b.w;
-    *probs = new_tensor(g, (bl_shape){ a.n * heads, tq, 1, tk }, BL_F32, false, NULL);
-    const bl_value y = activation(g, a);
+    const bl_value probs = new_tensor(g, (bl_shape){ a.n * heads, a.h, a.w, tk }, BL_F32, false, NULL);
     NODE(attention_probs_fwd, ((struct attention_probs_params){ .images = a.n, .heads = heads, .head = head, .tq = tq, .tk = tk,
-        .scale = (float)(1 / sqrt((double)head)), .causal = causal }), q, k, *probs);
-    NODE(attention_values_fwd, ((struct attention_values_params){ .images = a.n, .heads = heads, .head = head, .tq = tq, .tk = tk }),
-         *probs, v, y);
+        .scale = (float)(1 / sqrt((double)head)), .causal = causal }), q, k, probs);
+    return probs;
+}
+
+bl_value bl_graph_attention_values(bl_graph *g, bl_value probs, bl_value v, uint32_t heads)
+{
+    if (!ALL("attention_values", probs, v))
+        return BL_NONE;
+    const bl_shape p = bl_graph_shape(g, probs), s = bl_graph_shape(g, v);
+    if (!heads || s.c % heads || p.n != s.n * heads || p.c != s.h * s.w)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "attention_values: %u maps of %u keys for v %ux%ux%u, %u heads", p.n, p.c, s.n, s.h * s.w,
+                             s.c, heads);
+    const bl_value y = bl_graph_tensor(g, (bl_shape){ s.n, p.h, p.w, s.c }, bl_graph_type(g, v));
+    NODE(attention_values_fwd, ((struct attention_values_params){ .images = s.n, .heads = heads, .head = s.c / heads, .tq = p.h * p.w,
+        .tk = p.c }), probs, v, y);
     return y;
 }
 
@@ -367,7 +392,7 @@ bl_value bl_graph_activation(bl_graph *g, bl_value x, uint32_t act)
         return BL_NONE;
     const bl_shape s = bl_graph_shape(g, x);
     const bl_value y = activation(g, s);
-    NODE(activation_fwd, ((struct activation_params){ .rows = rows32(s), .channels = s.c, .act = act }), x, y);
+    NODE(activation_fwd, ((struct activation_params){ .rows = bl_rows(s), .channels = s.c, .act = act }), x, y);
     return y;
 }
 
@@ -380,7 +405,7 @@ bl_value bl_graph_geglu(bl_graph *g, bl_value x)
         return bl_graph_fail(g, BL_ERROR_USAGE, "geglu: %u channels", s.c);
     s.c /= 2;
     const bl_value y = activation(g, s);
-    NODE(geglu_fwd, ((struct geglu_params){ .rows = rows32(s), .channels = s.c }), x, y);
+    NODE(geglu_fwd, ((struct geglu_params){ .rows = bl_rows(s), .channels = s.c }), x, y);
     return y;
 }
 
@@ -405,8 +430,10 @@ bl_value bl_graph_add(bl_graph *g, bl_value x, bl_value y)
         return bl_graph_fail(g, BL_ERROR_USAGE, "add: %ux%ux%ux%u and %ux%ux%ux%u", a.n, a.h, a.w, a.c, b.n, b.h, b.w, b.c);
     if (!same)
         y = broadcast(g, y, a.n);
-    const bl_value z = activation(g, a);
-    NODE(add_fwd, ((struct add_params){ .rows = rows32(a), .channels = a.c, .y_rows = same ? 1 : a.h * a.w }), x, y, z);
+    if (bl_graph_type(g, x) != bl_graph_type(g, y))
+        return bl_graph_fail(g, BL_ERROR_USAGE, "add: operands of two storage types");
+    const bl_value z = bl_graph_tensor(g, a, bl_graph_type(g, x));
+    NODE(add_fwd, ((struct add_params){ .rows = bl_rows(a), .channels = a.c, .y_rows = same ? 1 : a.h * a.w }), x, y, z);
     return z;
 }
 
@@ -438,7 +465,7 @@ bl_value bl_graph_scale(bl_graph *g, bl_value x, uint32_t copies, float scale, b
         return BL_NONE;
     const bl_shape s = bl_graph_shape(g, x);
     const bl_value y = activation(g, (bl_shape){ copies * s.n, s.h, s.w, s.c });
-    NODE(scale_fwd, ((struct scale_params){ .rows = rows32(s), .channels = s.c, .copies = copies, .scale = scale,
+    NODE(scale_fwd, ((struct scale_params){ .rows = bl_rows(s), .channels = s.c, .copies = copies, .scale = scale,
         .per_step = per_step }), x, y);
     return y;
 }
@@ -452,7 +479,7 @@ bl_value bl_graph_guidance(bl_graph *g, bl_value x, uint32_t branches)
         return bl_graph_fail(g, BL_ERROR_USAGE, "guidance: %u branches of %u images", branches, s.n);
     s.n /= branches;
     const bl_value y = new_tensor(g, s, BL_F32, false, NULL);
-    NODE(guidance_fwd, ((struct guidance_params){ .rows = rows32(s), .channels = s.c, .branches = branches }), x, y);
+    NODE(guidance_fwd, ((struct guidance_params){ .rows = bl_rows(s), .channels = s.c, .branches = branches }), x, y);
     return y;
 }
 
@@ -462,10 +489,10 @@ void bl_graph_scheduler_step(bl_graph *g, bl_value e, bl_value noise, bl_value x
         return;
     const bl_shape s = bl_graph_shape(g, x), h = bl_graph_shape(g, history);
     if (rows_of(h) != 4 * rows_of(s) || h.c != s.c || rows_of(bl_graph_shape(g, e)) != rows_of(s)) {
-        bl_graph_fail(g, BL_ERROR_USAGE, "scheduler_step: a history of %u rows for %u", rows32(h), rows32(s));
+        bl_graph_fail(g, BL_ERROR_USAGE, "scheduler_step: a history of %u rows for %u", bl_rows(h), bl_rows(s));
         return;
     }
-    NODE(scheduler_step_fwd, ((struct scheduler_step_params){ .rows = rows32(s), .channels = s.c }), e, noise, x, history);
+    NODE(scheduler_step_fwd, ((struct scheduler_step_params){ .rows = bl_rows(s), .channels = s.c }), e, noise, x, history);
 }
 
 void bl_graph_step_next(bl_graph *g, uint32_t steps)
@@ -478,7 +505,7 @@ void bl_graph_blend(bl_graph *g, bl_value mask, bl_value z, bl_value noise, bl_v
     if (!ALL("blend", mask, z, noise, x))
         return;
     const bl_shape s = bl_graph_shape(g, x);
-    NODE(blend_fwd, ((struct blend_params){ .rows = rows32(s), .channels = s.c }), mask, z, noise, x);
+    NODE(blend_fwd, ((struct blend_params){ .rows = bl_rows(s), .channels = s.c }), mask, z, noise, x);
 }
 
 /* --- recording ------------------------------------------------------------------------------------------------------ */
@@ -494,9 +521,29 @@ bl_params bl_graph_params(const bl_graph *g, const bl_node *n)
     uint32_t given = 0;
     for (uint32_t i = 0; i < count; i++)
         given |= (uint32_t)(n->operands[i] != BL_NONE && o[i].optional) << i;
-    if (n->op == BL_OP_matmul_fwd)
-        p.matmul_fwd.given = given;
-    if (n->op == BL_OP_conv_fwd)
-        p.conv_fwd.given = given;
+    switch (n->op) {
+    case BL_OP_matmul_fwd: p.matmul_fwd.given = given; break;
+    case BL_OP_conv_fwd: p.conv_fwd.given = given; break;
+    case BL_OP_matmul_bwd_x: p.matmul_bwd_x.given = given; break;
+    case BL_OP_conv_bwd_x: p.conv_bwd_x.given = given; break;
+    case BL_OP_group_norm_bwd_x: p.group_norm_bwd_x.given = given; break;
+    case BL_OP_layer_norm_bwd_x: p.layer_norm_bwd_x.given = given; break;
+    case BL_OP_attention_values_bwd_p: p.attention_values_bwd_p.given = given; break;
+    case BL_OP_heads_mean_fwd: p.heads_mean_fwd.given = given; break;
+    case BL_OP_heads_mean_bwd_x: p.heads_mean_bwd_x.given = given; break;
+    case BL_OP_peak_loss_fwd: p.peak_loss_fwd.given = given; break;
+    case BL_OP_peak_loss_bwd_x: p.peak_loss_bwd_x.given = given; break;
+    case BL_OP_scale_bwd_x: p.scale_bwd_x.given = given; break;
+    default: break;
+    }
     return p;
+}
+
+double bl_graph_flops(const bl_graph *g)
+{
+    double flops = 0;
+    for (uint32_t n = 0; n < g->node_count; n++)
+        if (!g->nodes[n].dead)
+            flops += bl_op_infos[g->nodes[n].op].flops(&g->nodes[n].p);
+    return flops;
 }

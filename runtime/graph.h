@@ -83,7 +83,10 @@ bl_value bl_graph_find(const bl_graph *g, const char *name);
 /* Views: no copy. Channels first .. first+count; images first .. first+count; the same rows under another n, h, w. */
 bl_value bl_graph_channels(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
 bl_value bl_graph_images(bl_graph *g, bl_value x, uint32_t first, uint32_t count);
+bl_value bl_graph_rows(bl_graph *g, bl_value x, uint32_t first, uint32_t count); /* tokens of one image: [1, count, 1, c] */
 bl_value bl_graph_reshape(bl_graph *g, bl_value x, uint32_t n, uint32_t h, uint32_t w);
+/* y = x, of the same shape and type, into a tensor or a view that is there already. Returns y. */
+bl_value bl_graph_copy(bl_graph *g, bl_value x, bl_value y);
 /* Channels of a, then of b. No copy where both own their memory: they become views of the result, and their producers write there. */
 bl_value bl_graph_concat(bl_graph *g, bl_value a, bl_value b);
 
@@ -98,8 +101,9 @@ bl_value bl_graph_group_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, ui
 bl_value bl_graph_layer_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, float eps);
 /* q [n, tq, heads*d], k and v [n, tk, heads*d]; scale 1/sqrt(d). */
 bl_value bl_graph_attention(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal);
-/* The same keeping the probabilities, fp32 [n*heads, tq, 1, tk], in *probs. */
-bl_value bl_graph_attention_kept(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal, bl_value *probs);
+/* The same in two halves, for what needs the probabilities, fp32 [n*heads, h, w, tk] with h and w of q: softmax(scale q k^T), and their product with v. */
+bl_value bl_graph_attention_probs(bl_graph *g, bl_value q, bl_value k, uint32_t heads, bool causal);
+bl_value bl_graph_attention_values(bl_graph *g, bl_value probs, bl_value v, uint32_t heads);
 bl_value bl_graph_activation(bl_graph *g, bl_value x, uint32_t act);
 bl_value bl_graph_geglu(bl_graph *g, bl_value x);
 /* y has x's shape, or [n, 1, 1, c]: one row for each image. */
@@ -118,9 +122,36 @@ void bl_graph_blend(bl_graph *g, bl_value mask, bl_value z, bl_value noise, bl_v
 /* Last of a step: the next run uses the next row of the step table, which has `steps`. */
 void bl_graph_step_next(bl_graph *g, uint32_t steps);
 
+/* --- attention maps, losses, pictures (graph_map.c); maps are fp32 --------------------------------------------------------- */
+
+/* y = r + scale * sum over heads; x [n*heads, h, w, c], r [n, h, w, c] or BL_NONE. */
+bl_value bl_graph_heads_mean(bl_graph *g, bl_value x, bl_value r, uint32_t heads, float scale);
+bl_value bl_graph_softmax(bl_graph *g, bl_value x, float scale); /* over channels */
+/* 3x3 filter (edge, centre, edge) along lines and columns of one map, reflected at the border. */
+bl_value bl_graph_smooth(bl_graph *g, bl_value x, float edge, float centre);
+/* How far the maps x [1,h,w,c] are from a peak of 1 inside the mask [1,h,w,1] (BL_NONE: anywhere): [1,1,1,1+2c], first the loss, the
+ * largest of max(0, 1 - top) over the maps, or their mean; then top and its row for every map. */
+bl_value bl_graph_peak_loss(bl_graph *g, bl_value x, bl_value mask, bool mean);
+/* Adds mask [1,h,w,1] times gain [1,1,1,tk] to the logits behind kept probabilities p [heads,h,w,tk], into y of p's shape, which is returned. */
+bl_value bl_graph_attention_gain(bl_graph *g, bl_value p, bl_value mask, bl_value gain, bl_value y);
+bl_value bl_graph_cosine(bl_graph *g, bl_value x, bl_value y); /* [n,h,w,1] fp32: of the channels of every row */
+bl_value bl_graph_clamp(bl_graph *g, bl_value x, float scale, float shift); /* scale x + shift, limited to 0 .. 1 */
+bl_value bl_graph_bicubic(bl_graph *g, bl_value x, uint32_t oh, uint32_t ow);
+bl_value bl_graph_normalize(bl_graph *g, bl_value x, bl_value m); /* m [1,1,2,c] fp32: what is subtracted, then what is multiplied by */
+
 /* --- for passes and builders in other files ------------------------------------------------------------------------------ */
 
 bl_value bl_graph_tensor(bl_graph *g, bl_shape shape, bl_dtype type); /* a new one, with memory of its own */
+bl_dtype bl_graph_type(const bl_graph *g, bl_value x);
+/* A node; its storage type is that of its operands. */
+void bl_graph_append(bl_graph *g, bl_op op, const bl_params *p, const bl_value *operands, uint32_t count);
+/* BL_NODE(g, add_fwd, ((struct add_params){ .. }), x, y, z) */
+#define BL_NODE(g, op, params, ...) \
+    bl_graph_append(g, BL_OP_##op, &(bl_params){ .op = params }, (const bl_value[]){ __VA_ARGS__ }, \
+                    sizeof((const bl_value[]){ __VA_ARGS__ }) / sizeof(bl_value))
+static inline uint32_t bl_rows(bl_shape s) { return s.n * s.h * s.w; } /* below 2^31: checked when the tensor was made */
+/* Work of all nodes, in floating-point operations; a multiply-add counts two. */
+double bl_graph_flops(const bl_graph *g);
 
 /* --- passes ------------------------------------------------------------------------------------------------------------ */
 

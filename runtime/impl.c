@@ -24,14 +24,17 @@ bool bl_fits_any(bl_op op, const bl_params *p)
     return true;
 }
 
-bool bl_fits_vec4(bl_op op, const bl_params *p)
+static bool in_fours(bl_op op, const bl_params *p, bool storage_only)
 {
-    bl_operand operands[BL_MAX_OPERANDS];
+    bl_operand o[BL_MAX_OPERANDS];
     bl_extent e[BL_MAX_OPERANDS] = { 0 };
-    const uint32_t n = bl_op_operands(op, operands);
+    const uint32_t n = bl_op_operands(op, o);
     bl_op_infos[op].extents(p, e);
     for (uint32_t i = 0; i < n; i++)
-        if (e[i].rows && ((p->v[i].off | p->v[i].stride | e[i].cols) & 3))
+        if (e[i].rows && (o[i].storage || !storage_only) && ((p->v[i].off | p->v[i].stride | e[i].cols) & 3))
             return false;
     return true;
 }
+
+bool bl_fits_vec4(bl_op op, const bl_params *p) { return in_fours(op, p, false); }
+bool bl_fits_vec4_storage(bl_op op, const bl_params *p) { return in_fours(op, p, true); }

@@ -29,9 +29,10 @@ typedef enum bl_kernel {
 
 extern const bl_impl bl_impls[BL_KERNEL_COUNT + 1]; /* ends with a zeroed entry */
 
-/* True always; true if offset, stride and columns of every operand are multiples of 4. */
+/* True always; true if offset, stride and columns of every operand are multiples of 4; the same of those of the storage type. */
 bool bl_fits_any(bl_op op, const bl_params *p);
 bool bl_fits_vec4(bl_op op, const bl_params *p);
+bool bl_fits_vec4_storage(bl_op op, const bl_params *p);
 
 static inline uint32_t bl_ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 #endif

@@ -80,3 +80,65 @@ void bl_grid_attention_values(const bl_impl *impl, const bl_params *p, uint32_t 
     const uint32_t parts = bl_ceil_div(bl_ceil_div(q->head, 4), impl->workgroup);
     grid(bl_ceil_div(q->tq, impl->tile_m), q->heads, q->images * parts, groups);
 }
+
+/* --- gradient --------------------------------------------------------------------------------------------------------- */
+
+/* Heads four columns at a time; `skip` is the operand that is not split into heads: the statistics, or the probabilities. */
+static bool heads_of_4(const struct view *v, uint32_t n, uint32_t skip, uint32_t head)
+{
+    return vec4(v, skip, head) && vec4(v + skip + 1, n - skip - 1, head);
+}
+
+#define FITS_BWD(name, n, skip) \
+    bool bl_fits_##name##_vec4(bl_op op, const bl_params *p) \
+    { \
+        (void)op; \
+        return heads_of_4(p->v, n, skip, p->name.head); \
+    }
+FITS_BWD(attention_stats_bwd, 5, 4)
+FITS_BWD(attention_bwd_q, 6, 4)
+FITS_BWD(attention_bwd_kv, 7, 4)
+FITS_BWD(attention_values_bwd_v, 3, 0)
+
+bool bl_fits_attention_values_bwd_p_vec4(bl_op op, const bl_params *p)
+{
+    (void)op;
+    return vec4(p->v, 2, p->attention_values_bwd_p.head);
+}
+
+/* A lane has a row and tile_m vectors of it; wide heads take several workgroups. */
+static void rows_and_parts(const bl_impl *impl, uint32_t rows, uint32_t heads, uint32_t images, uint32_t head, uint32_t groups[3])
+{
+    const uint32_t vectors = bl_ceil_div(head, 4);
+    grid(bl_ceil_div(rows, impl->workgroup), heads, images * bl_ceil_div(vectors, BL_MIN(impl->tile_m, vectors)), groups);
+}
+
+void bl_grid_attention_stats_bwd(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
+}
+
+void bl_grid_attention_bwd_q(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    rows_and_parts(impl, q->tq, q->heads, q->images, q->head, groups);
+}
+
+void bl_grid_attention_bwd_kv(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
+    rows_and_parts(impl, q->tk, q->heads, q->images, q->head, groups);
+}
+
+void bl_grid_attention_values_bwd_p(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const struct attention_values_bwd_p_params *q = &p->attention_values_bwd_p;
+    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
+}
+
+void bl_grid_attention_values_bwd_v(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const struct attention_values_bwd_v_params *q = &p->attention_values_bwd_v;
+    rows_and_parts(impl, q->tk, q->heads, q->images, q->head, groups);
+}

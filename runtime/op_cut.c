@@ -30,6 +30,60 @@ uint32_t bl_cut_rows(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_products_bwd(const bl_params *p) { return p->matmul_bwd_x.m; }
+
+uint32_t bl_cut_products_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->matmul_bwd_x.g, first);
+    skip(&p->matmul_bwd_x.r, first);
+    skip(&p->matmul_bwd_x.d, first);
+    p->matmul_bwd_x.m = count;
+    return count;
+}
+
+/* activation_bwd and geglu_bwd: x, g, d, rows. */
+uint32_t bl_units_rows_bwd(const bl_params *p) { return p->activation_bwd_x.rows; }
+
+uint32_t bl_cut_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct activation_bwd_params *q = &p->activation_bwd_x;
+    skip(&q->x, first);
+    skip(&q->g, first);
+    skip(&q->d, first);
+    q->rows = count;
+    return count;
+}
+
+uint32_t bl_units_clamped_rows(const bl_params *p) { return p->clamp_fwd.rows; }
+
+uint32_t bl_cut_clamped_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->clamp_fwd.x, first);
+    skip(&p->clamp_fwd.y, first);
+    p->clamp_fwd.rows = count;
+    return count;
+}
+
+/* normalize_fwd and normalize_bwd_x, whose blocks are alike. */
+uint32_t bl_units_normalized_rows(const bl_params *p) { return p->normalize_fwd.rows; }
+
+uint32_t bl_cut_normalized_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->normalize_fwd.x, first);
+    skip(&p->normalize_fwd.y, first);
+    p->normalize_fwd.rows = count;
+    return count;
+}
+
+uint32_t bl_units_filled_rows(const bl_params *p) { return p->fill_fwd.rows; }
+
+uint32_t bl_cut_filled_rows(bl_params *p, uint32_t first, uint32_t count)
+{
+    skip(&p->fill_fwd.y, first);
+    p->fill_fwd.rows = count;
+    return count;
+}
+
 uint32_t bl_units_norm_rows(const bl_params *p) { return p->layer_norm_fwd.rows; }
 
 uint32_t bl_cut_norm_rows(bl_params *p, uint32_t first, uint32_t count)
@@ -37,6 +91,19 @@ uint32_t bl_cut_norm_rows(bl_params *p, uint32_t first, uint32_t count)
     skip(&p->layer_norm_fwd.x, first);
     skip(&p->layer_norm_fwd.y, first);
     p->layer_norm_fwd.rows = count;
+    return count;
+}
+
+uint32_t bl_units_norm_rows_bwd(const bl_params *p) { return p->layer_norm_bwd_x.rows; }
+
+uint32_t bl_cut_norm_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct layer_norm_bwd_params *q = &p->layer_norm_bwd_x;
+    skip(&q->x, first);
+    skip(&q->g, first);
+    skip(&q->r, first);
+    skip(&q->d, first);
+    q->rows = count;
     return count;
 }
 
@@ -109,6 +176,39 @@ uint32_t bl_cut_slices(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_image_rows_bwd(const bl_params *p) { return p->group_norm_bwd_x.images * p->group_norm_bwd_x.rows; }
+
+uint32_t bl_cut_image_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct group_norm_bwd_params *q = &p->group_norm_bwd_x;
+    count = BL_MIN(count, q->rows - first % q->rows);
+    skip(&q->x, first);
+    skip(&q->t, first / q->rows);
+    skip(&q->g, first);
+    skip(&q->r, first);
+    skip(&q->d, first);
+    q->images = 1;
+    q->rows = count;
+    return count;
+}
+
+uint32_t bl_units_slices_bwd(const bl_params *p) { return p->channel_stats_bwd.images * p->channel_stats_bwd.slices; }
+
+uint32_t bl_cut_slices_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct channel_stats_bwd_params *q = &p->channel_stats_bwd;
+    const uint32_t image = first / q->slices, slice = first % q->slices, row = slice * q->slice_rows;
+    count = BL_MIN(count, q->slices - slice);
+    skip(&q->x, image * q->rows + row);
+    skip(&q->s, image);
+    skip(&q->g, image * q->rows + row);
+    skip(&q->u, first);
+    q->images = 1;
+    q->rows = BL_MIN(count * q->slice_rows, q->rows - row);
+    q->slices = count;
+    return count;
+}
+
 /* Under `causal` the number of a query counts, so that is left whole. */
 uint32_t bl_units_queries(const bl_params *p)
 {
@@ -129,6 +229,82 @@ uint32_t bl_cut_queries(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+/* Queries of the gradient of attention, with their rows of the statistics: those of one head are not beside those of the next, so only a
+ * problem of one head, or whole images, can be cut there. */
+static uint32_t cuttable_queries(uint32_t images, uint32_t heads, uint32_t tq, uint32_t causal)
+{
+    return causal ? 0 : heads == 1 ? images * tq : images;
+}
+
+uint32_t bl_units_stat_queries(const bl_params *p)
+{
+    const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+}
+
+uint32_t bl_cut_stat_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    const bool whole = q->heads > 1;
+    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
+    if (!whole)
+        count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, row);
+    skip(&q->k, image * q->tk);
+    skip(&q->y, row);
+    skip(&q->g, row);
+    skip(&q->s, row * q->heads);
+    q->images = whole ? count : 1;
+    q->tq = whole ? q->tq : count;
+    return count;
+}
+
+uint32_t bl_units_gradient_queries(const bl_params *p)
+{
+    const struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+}
+
+uint32_t bl_cut_gradient_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    const bool whole = q->heads > 1;
+    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
+    if (!whole)
+        count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, row);
+    skip(&q->k, image * q->tk);
+    skip(&q->v, image * q->tk);
+    skip(&q->g, row);
+    skip(&q->s, row * q->heads);
+    skip(&q->d, row);
+    q->images = whole ? count : 1;
+    q->tq = whole ? q->tq : count;
+    return count;
+}
+
+uint32_t bl_units_gradient_keys(const bl_params *p)
+{
+    return p->attention_bwd_kv.causal ? 0 : p->attention_bwd_kv.images * p->attention_bwd_kv.tk;
+}
+
+uint32_t bl_cut_gradient_keys(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
+    const uint32_t image = first / q->tk;
+    count = BL_MIN(count, q->tk - first % q->tk);
+    skip(&q->q, image * q->tq);
+    skip(&q->k, first);
+    skip(&q->v, first);
+    skip(&q->g, image * q->tq);
+    skip(&q->s, image * q->heads * q->tq);
+    skip(&q->dk, first);
+    skip(&q->dv, first);
+    q->images = 1;
+    q->tk = count;
+    return count;
+}
+
 /* --- lines of pixels --------------------------------------------------------------------------------------------------- */
 
 /* Lines of the small image; each makes two. */
@@ -140,6 +316,18 @@ uint32_t bl_cut_small_lines(bl_params *p, uint32_t first, uint32_t count)
     skip(&q->x, first * q->width);
     skip(&q->y, 4 * first * q->width);
     q->images = 1; /* lines do not look at each other, so nothing is lost */
+    q->h = count;
+    return count;
+}
+
+uint32_t bl_units_small_lines_bwd(const bl_params *p) { return p->upsample_bwd_x.images * p->upsample_bwd_x.h; }
+
+uint32_t bl_cut_small_lines_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct upsample_bwd_params *q = &p->upsample_bwd_x;
+    skip(&q->g, 4 * first * q->width);
+    skip(&q->d, first * q->width);
+    q->images = 1;
     q->h = count;
     return count;
 }
@@ -164,5 +352,28 @@ uint32_t bl_cut_lines(bl_params *p, uint32_t first, uint32_t count)
     q->images = 1;
     q->h = (uint32_t)(bottom - top + 1);
     q->oh = count;
+    return count;
+}
+
+/* Input lines. */
+uint32_t bl_units_lines_bwd(const bl_params *p) { return p->conv_bwd_x.images * p->conv_bwd_x.h; }
+
+/* With the output lines that read them, and where the stride does not divide, one more above: so pad_y is not negative, and kernels
+ * can divide it. */
+uint32_t bl_cut_lines_bwd(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct conv_bwd_params *q = &p->conv_bwd_x;
+    const uint32_t image = first / q->h, line = first % q->h;
+    count = BL_MIN(count, q->h - line);
+    const uint32_t from = line + q->pad_y, to = from + count - 1; /* counted with the padding */
+    const uint32_t top = BL_MIN(from < q->kernel ? 0 : (from - (q->kernel - 1)) / q->stride, q->oh - 1);
+    const uint32_t bottom = BL_MIN(to / q->stride, q->oh - 1);
+    skip(&q->g, (image * q->oh + top) * q->ow);
+    skip(&q->r, first * q->width);
+    skip(&q->d, first * q->width);
+    q->pad_y = from - top * q->stride;
+    q->images = 1;
+    q->h = count;
+    q->oh = bottom - top + 1;
     return count;
 }

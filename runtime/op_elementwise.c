@@ -80,6 +80,69 @@ uint32_t depth_upsample_fwd(const bl_params *p)
     return 1;
 }
 
+/* --- reverse mode -------------------------------------------------------------------------------------------------- */
+
+void extents_activation_bwd_x(const bl_params *p, bl_extent *e)
+{
+    e[0] = e[1] = e[2] = (bl_extent){ p->activation_bwd_x.rows, p->activation_bwd_x.channels };
+}
+
+double flops_activation_bwd_x(const bl_params *p) { return 8.0 * p->activation_bwd_x.rows * p->activation_bwd_x.channels; }
+
+uint32_t depth_activation_bwd_x(const bl_params *p)
+{
+    (void)p;
+    return 2;
+}
+
+void extents_geglu_bwd_x(const bl_params *p, bl_extent *e)
+{
+    const struct geglu_bwd_params *q = &p->geglu_bwd_x;
+    e[0] = e[2] = (bl_extent){ q->rows, 2 * q->channels };
+    e[1] = (bl_extent){ q->rows, q->channels };
+}
+
+double flops_geglu_bwd_x(const bl_params *p) { return 12.0 * p->geglu_bwd_x.rows * p->geglu_bwd_x.channels; }
+
+uint32_t depth_geglu_bwd_x(const bl_params *p)
+{
+    (void)p;
+    return 2;
+}
+
+void extents_upsample_bwd_x(const bl_params *p, bl_extent *e)
+{
+    const struct upsample_bwd_params *q = &p->upsample_bwd_x;
+    e[1] = (bl_extent){ q->images * q->h * q->width, q->channels };
+    e[0] = (bl_extent){ 4 * e[1].rows, q->channels };
+}
+
+double flops_upsample_bwd_x(const bl_params *p)
+{
+    const struct upsample_bwd_params *q = &p->upsample_bwd_x;
+    return 3.0 * q->images * q->h * q->width * q->channels;
+}
+
+uint32_t depth_upsample_bwd_x(const bl_params *p)
+{
+    (void)p;
+    return 4;
+}
+
+void extents_fill_fwd(const bl_params *p, bl_extent *e) { e[0] = (bl_extent){ p->fill_fwd.rows, p->fill_fwd.channels }; }
+
+double flops_fill_fwd(const bl_params *p)
+{
+    (void)p;
+    return 0;
+}
+
+uint32_t depth_fill_fwd(const bl_params *p)
+{
+    (void)p;
+    return 1;
+}
+
 /* --- cases ---------------------------------------------------------------------------------------------------------- */
 
 #define ACTIVATION(label, r, c, a) .name = label, .p.activation_fwd = { .rows = (r), .channels = (c), .act = (a) }
@@ -88,6 +151,10 @@ uint32_t depth_upsample_fwd(const bl_params *p)
 #define SHARED(label, r, c, per) .name = label, .p.add_fwd = { .rows = (r), .channels = (c), .y_rows = (per) }
 #define UPSAMPLE(label, i, height, w, c) \
     .name = label, .p.upsample_fwd = { .images = (i), .h = (height), .width = (w), .channels = (c) }
+#define ACTIVATION_BWD(label, r, c, a) .name = label, .p.activation_bwd_x = { .rows = (r), .channels = (c), .act = (a) }
+#define UPSAMPLE_BWD(label, i, height, w, c) \
+    .name = label, .p.upsample_bwd_x = { .images = (i), .h = (height), .width = (w), .channels = (c) }
+#define FILL(label, r, c, v) .name = label, .p.fill_fwd = { .rows = (r), .channels = (c), .value = (v) }
 
 const bl_op_case cases_activation_fwd[] = {
     { ACTIVATION("silu_2x1280", 2, 1280, ACT_SILU) },
@@ -146,8 +213,57 @@ const bl_op_case cases_upsample_fwd[] = {
     { UPSAMPLE("bench_unet_32x32x640", 2, 32, 32, 640) },
 };
 
+const bl_op_case cases_activation_bwd_x[] = {
+    { ACTIVATION_BWD("silu_2x1280", 2, 1280, ACT_SILU) },
+    { ACTIVATION_BWD("gelu_50x256", 50, 256, ACT_GELU) },
+    { ACTIVATION_BWD("quick_gelu_77x256", 77, 256, ACT_QUICK_GELU) },
+    { ACTIVATION_BWD("none_5x12", 5, 12, ACT_NONE) },
+    { ACTIVATION_BWD("silu_one", 1, 1, ACT_SILU) },
+    { ACTIVATION_BWD("gelu_odd", 17, 7, ACT_GELU) },
+    { ACTIVATION_BWD("silu_wide_range", 33, 64, ACT_SILU), .spread = 40 },
+    { ACTIVATION_BWD("gelu_wide_range", 33, 64, ACT_GELU), .spread = 4 },
+    { ACTIVATION_BWD("gelu_tail", 33, 64, ACT_GELU), .mean = -4, .spread = 1 },
+    { ACTIVATION_BWD("quick_gelu_wide_range", 33, 64, ACT_QUICK_GELU), .spread = 10 },
+    { ACTIVATION_BWD("silu_huge", 33, 64, ACT_SILU), .spread = 10000 },
+    { ACTIVATION_BWD("gelu_huge", 33, 64, ACT_GELU), .spread = 10000 },
+    { ACTIVATION_BWD("quick_gelu_huge", 33, 64, ACT_QUICK_GELU), .spread = 10000 },
+    { ACTIVATION_BWD("bench_silu_4096x320", 4096, 320, ACT_SILU) },
+    { ACTIVATION_BWD("bench_gelu_4096x320", 4096, 320, ACT_GELU) },
+    { ACTIVATION_BWD("bench_quick_gelu_77x3072", 77, 3072, ACT_QUICK_GELU) },
+};
+
+const bl_op_case cases_geglu_bwd_x[] = {
+    { ROWS(geglu_bwd_x, "unet_64x1280", 64, 1280) },
+    { ROWS(geglu_bwd_x, "tiny_9x128", 9, 128) },
+    { ROWS(geglu_bwd_x, "one_row", 1, 4) },
+    { ROWS(geglu_bwd_x, "one_column", 11, 1) },
+    { ROWS(geglu_bwd_x, "odd", 19, 27) },
+    { ROWS(geglu_bwd_x, "wide_range", 32, 64), .spread = 6 },
+    { ROWS(geglu_bwd_x, "bench_unet_4096x1280", 4096, 1280) },
+};
+
+const bl_op_case cases_upsample_bwd_x[] = {
+    { UPSAMPLE_BWD("unet_8x8x320", 2, 8, 8, 320) },
+    { UPSAMPLE_BWD("one_pixel", 1, 1, 1, 4) },
+    { UPSAMPLE_BWD("one_line", 2, 1, 9, 8) },
+    { UPSAMPLE_BWD("one_wide", 2, 11, 1, 12) },
+    { UPSAMPLE_BWD("odd", 3, 3, 5, 7) },
+    { UPSAMPLE_BWD("bench_unet_32x32x640", 2, 32, 32, 640) },
+};
+
+const bl_op_case cases_fill_fwd[] = {
+    { FILL("zeros_256x320", 256, 320, 0) },
+    { FILL("one", 1, 1, 1) },
+    { FILL("odd", 9, 131, -0.1f) },
+    { FILL("bench_unet_8192x320", 8192, 320, 0) },
+};
+
 const uint32_t case_count_activation_fwd = BL_COUNT(cases_activation_fwd);
 const uint32_t case_count_geglu_fwd = BL_COUNT(cases_geglu_fwd);
 const uint32_t case_count_add_fwd = BL_COUNT(cases_add_fwd);
 const uint32_t case_count_copy_fwd = BL_COUNT(cases_copy_fwd);
 const uint32_t case_count_upsample_fwd = BL_COUNT(cases_upsample_fwd);
+const uint32_t case_count_activation_bwd_x = BL_COUNT(cases_activation_bwd_x);
+const uint32_t case_count_geglu_bwd_x = BL_COUNT(cases_geglu_bwd_x);
+const uint32_t case_count_upsample_bwd_x = BL_COUNT(cases_upsample_bwd_x);
+const uint32_t case_count_fill_fwd = BL_COUNT(cases_fill_fwd);

@@ -30,6 +30,22 @@ uint32_t depth_scale_fwd(const bl_params *p)
     return 1;
 }
 
+void extents_scale_bwd_x(const bl_params *p, bl_extent *e)
+{
+    const struct scale_bwd_params *q = &p->scale_bwd_x;
+    e[0] = (bl_extent){ q->copies * q->rows, q->channels };
+    e[1] = (bl_extent){ q->given >> 1 & 1, 2 };
+    e[2] = (bl_extent){ q->rows, q->channels };
+}
+
+double flops_scale_bwd_x(const bl_params *p)
+{
+    const struct scale_bwd_params *q = &p->scale_bwd_x;
+    return (double)q->copies * q->rows * q->channels;
+}
+
+uint32_t depth_scale_bwd_x(const bl_params *p) { return p->scale_bwd_x.copies + 2; } /* and the factors */
+
 void extents_guidance_fwd(const bl_params *p, bl_extent *e)
 {
     e[0] = (bl_extent){ p->guidance_fwd.branches * p->guidance_fwd.rows, p->guidance_fwd.channels };
@@ -113,6 +129,8 @@ uint32_t depth_sentinel_fwd(const bl_params *p)
 #define ROWS(op, label, r, c) .name = label, .p.op = { .rows = (r), .channels = (c) }
 #define SCALE(label, r, c, n, s, each) \
     .name = label, .p.scale_fwd = { .rows = (r), .channels = (c), .copies = (n), .scale = (s), .per_step = (each) }
+#define SCALE_BWD(label, r, c, n, s, each, with_s) .name = label, \
+    .p.scale_bwd_x = { .rows = (r), .channels = (c), .copies = (n), .scale = (s), .per_step = (each), .given = (with_s) << 1 }
 #define GUIDANCE(label, r, c, n) .name = label, .p.guidance_fwd = { .rows = (r), .channels = (c), .branches = (n) }
 
 const bl_op_case cases_timestep_embedding_fwd[] = {
@@ -131,6 +149,15 @@ const bl_op_case cases_scale_fwd[] = {
     { SCALE("one", 1, 1, 1, 0.5f, 1) },
     { SCALE("odd_three_copies", 13, 3, 3, -2, 1) },
     { SCALE("bench_latent_64x64x4", 4096, 4, 2, 1, 1) },
+};
+
+const bl_op_case cases_scale_bwd_x[] = {
+    { SCALE_BWD("latent_32x32x4", 1024, 4, 2, 1, 1, 1) },
+    { SCALE_BWD("vae_input", 256, 4, 1, 5.5f, 0, 1) },
+    { SCALE_BWD("no_loss_scale", 256, 4, 1, 5.5f, 1, 0) },
+    { SCALE_BWD("one", 1, 1, 1, 0.5f, 1, 1) },
+    { SCALE_BWD("odd_three_copies", 13, 3, 3, -2, 1, 0) },
+    { SCALE_BWD("bench_latent_64x64x4", 4096, 4, 2, 1, 1, 1) },
 };
 
 const bl_op_case cases_guidance_fwd[] = {
@@ -166,6 +193,7 @@ const bl_op_case cases_sentinel_fwd[] = {
 
 const uint32_t case_count_timestep_embedding_fwd = BL_COUNT(cases_timestep_embedding_fwd);
 const uint32_t case_count_scale_fwd = BL_COUNT(cases_scale_fwd);
+const uint32_t case_count_scale_bwd_x = BL_COUNT(cases_scale_bwd_x);
 const uint32_t case_count_guidance_fwd = BL_COUNT(cases_guidance_fwd);
 const uint32_t case_count_scheduler_step_fwd = BL_COUNT(cases_scheduler_step_fwd);
 const uint32_t case_count_blend_fwd = BL_COUNT(cases_blend_fwd);

@@ -5,4 +5,5 @@
 
 /* act(v) for an ACT_ code of params.h, in double. */
 double bl_ref_act(double v, uint32_t act);
+double bl_ref_derivative(double v, uint32_t act); /* act'(v) */
 #endif

@@ -22,6 +22,19 @@ void ref_scale_fwd(const bl_params *params, double *const *v, const struct bl_st
                 v[1][bl_at(&p->y, copy * p->rows + r, c)] = v[0][bl_at(&p->x, r, c)] * factor;
 }
 
+void ref_scale_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    const struct scale_bwd_params *p = &params->scale_bwd_x;
+    const double factor = (double)p->scale * (p->per_step ? (double)step->in_scale : 1) * (v[1] ? v[1][bl_at(&p->s, 0, 1)] : 1);
+    for (size_t r = 0; r < p->rows; r++)
+        for (size_t c = 0; c < p->channels; c++) {
+            double sum = 0;
+            for (size_t copy = 0; copy < p->copies; copy++)
+                sum += v[0][bl_at(&p->g, copy * p->rows + r, c)];
+            v[2][bl_at(&p->d, r, c)] = factor * sum;
+        }
+}
+
 void ref_guidance_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
 {
     const struct guidance_params *p = &params->guidance_fwd;

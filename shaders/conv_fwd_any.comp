@@ -26,7 +26,7 @@ void main()
             live[i] = tap_row(at[i], tap / p.kernel, tap % p.kernel, r);
             row[i] = p.x.off + r * p.x.stride;
         }
-        accumulate(w_at + tap * p.c, p.c);
+        accumulate(w_at + tap * p.c, 1, p.c);
     }
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         if (lane_row(i) < rows)

@@ -4,9 +4,10 @@
 #include "inc/params.h"
 #include "inc/activation.glsl"
 #include "inc/elementwise.glsl"
+#include "inc/group.glsl"
 
 // y = act((x - mean) * rstd * w + b), mean and rstd of the channel's group from group_stats_fwd.
-// x and y [images*rows, channels], s [images, 2*groups] fp32, w and b [1, channels]; fewer than 2^20 channels.
+// x and y [images*rows, channels], s [images, 2*groups] fp32, w and b [1, channels].
 //
 // A lane has WIDTH channels of ROWS rows of one image, and reads what belongs to a channel once.
 
@@ -24,9 +25,7 @@ void main()
     const uint image = block / blocks, row = (block - image * blocks) * ROWS;
     if (image >= p.images)
         return;
-    // Four channels may be in four groups. The half keeps the quotient off the integers, so its rounding does no harm.
-    const vec4 channel = float(c) + (WIDTH == 4 ? vec4(0.5, 1.5, 2.5, 3.5) : vec4(0.5));
-    const uvec4 group = uvec4(channel / float(p.channels / p.groups));
+    const uvec4 group = groups_of(c, p.channels / p.groups);
     vec4 mean, rstd;
     for (uint i = 0; i < 4; i++) {
         mean[i] = s[AT(s, image, 2 * group[i])];

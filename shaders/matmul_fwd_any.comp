@@ -18,7 +18,7 @@ void main()
         live[i] = true;
     }
     clear();
-    accumulate(p.w.off + min(uvec4(n, n + 1, n + 2, n + 3), uvec4(p.n - 1)) * p.w.stride, p.k);
+    accumulate(p.w.off + min(uvec4(n, n + 1, n + 2, n + 3), uvec4(p.n - 1)) * p.w.stride, 1, p.k);
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         if (lane_row(i) < p.m)
             for (uint j = 0; j < min(4, p.n - n); j++)

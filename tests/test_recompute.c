@@ -74,8 +74,8 @@ static bl_value attention(bl_graph *g, bl_value x, bool kept)
     const uint32_t c = bl_graph_shape(g, x).c;
     const bl_value qkv = linear(g, layer_norm(g, x), 3 * c);
     const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, qkv, c, c), v = bl_graph_channels(g, qkv, 2 * c, c);
-    bl_value probs;
-    const bl_value y = kept ? bl_graph_attention_kept(g, q, k, v, 2, false, &probs) : bl_graph_attention(g, q, k, v, 2, false);
+    const bl_value y = kept ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, 2, false), v, 2)
+        : bl_graph_attention(g, q, k, v, 2, false);
     return bl_graph_add(g, linear(g, y, c), x);
 }
 

@@ -74,7 +74,8 @@ static bl_value attention(bl_graph *g, bl_value x, bl_value source, uint32_t hea
     const bl_value qkv = linear(g, x, 3 * c), kv = source == BL_NONE ? qkv : linear(g, source, 3 * c);
     const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, kv, c, c), v = bl_graph_channels(g, kv, 2 * c, c);
     bl_value probs;
-    return linear(g, keep ? bl_graph_attention_kept(g, q, k, v, heads, false, &probs) : bl_graph_attention(g, q, k, v, heads, false), c);
+    return linear(g, keep ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, heads, false), v, heads)
+                         : bl_graph_attention(g, q, k, v, heads, false), c);
 }
 
 static bl_value resnet(bl_graph *g, bl_value x, bl_value emb, uint32_t out, uint32_t groups)
@@ -369,7 +370,7 @@ static void barriers_of_the_small_model(void **state)
                 : what % 6 == 1 ? bl_stage_encode(c, 2 * side, 2 * side, false, &s)
                 : what % 6 == 2 ? bl_stage_decode(c, side, side, false, &s)
                 : what % 6 == 3 ? bl_stage_unet(c, 2, side, side, true, &s)
-                : bl_stage_sampler(c, what % 6 - 3, side, side, true, 2, &s);
+                : bl_stage_sampler(c, what % 6 - 3, side, side, true, false, 2, &s);
             if (result != BL_OK)
                 fail_msg("stage %d: %s", what, bl_last_error());
             torment(s.exec, 1, 40);
@@ -472,6 +473,28 @@ static bl_params random_problem(bl_op op)
     case BL_OP_upsample_fwd:
         p.upsample_fwd = (struct upsample_params){ .images = 1 + next(3), .h = 1 + next(6), .width = 1 + next(5), .channels = channels };
         break;
+    case BL_OP_channel_stats_bwd: {
+        const uint32_t slice = 1 + next(rows + 3);
+        p.channel_stats_bwd = (struct channel_stats_bwd_params){ .images = 1 + next(3), .rows = rows, .channels = 2 * channels, .groups = 2,
+            .slices = bl_ceil_div(rows, slice), .slice_rows = slice, .act = act };
+        break;
+    }
+    case BL_OP_group_norm_bwd_x:
+        p.group_norm_bwd_x = (struct group_norm_bwd_params){ .images = 1 + next(3), .rows = rows, .channels = 2 * channels, .groups = 2,
+            .act = act, .given = next(2) << 5 };
+        break;
+    case BL_OP_layer_norm_bwd_x:
+        p.layer_norm_bwd_x = (struct layer_norm_bwd_params){ .rows = rows, .channels = channels, .eps = 0.1f, .given = next(2) << 3 };
+        break;
+    case BL_OP_activation_bwd_x:
+        p.activation_bwd_x = (struct activation_bwd_params){ .rows = rows, .channels = channels, .act = act };
+        break;
+    case BL_OP_geglu_bwd_x: p.geglu_bwd_x = (struct geglu_bwd_params){ .rows = rows, .channels = channels }; break;
+    case BL_OP_upsample_bwd_x:
+        p.upsample_bwd_x = (struct upsample_bwd_params){ .images = 1 + next(3), .h = 1 + next(6), .width = 1 + next(5),
+            .channels = channels };
+        break;
+    case BL_OP_fill_fwd: p.fill_fwd = (struct fill_params){ .rows = rows, .channels = channels, .value = 2 }; break;
     default: fail_msg("%s can be cut: it needs random problems here", bl_op_infos[op].name);
     }
     return p;

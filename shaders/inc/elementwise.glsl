@@ -15,11 +15,12 @@ layout(constant_id = 2) const uint WIDTH = 4;
 #define READ(n, type, x) \
     layout(binding = n) readonly buffer x##_scalars { type x[]; }; \
     layout(binding = n) readonly buffer x##_vectors { type##4 x##4[]; }; \
-    vec4 get_##x(uint r, uint c) { return WIDTH == 4 ? vec4(x##4[AT(x, r, c) / 4]) : vec4(x[AT(x, r, c)]); }
+    vec4 get_##x(uint row, uint col) { return WIDTH == 4 ? vec4(x##4[AT(x, row, col) / 4]) : vec4(x[AT(x, row, col)]); }
 #define WRITE(n, type, x) \
     layout(binding = n) writeonly buffer x##_scalars { type x[]; }; \
     layout(binding = n) writeonly buffer x##_vectors { type##4 x##4[]; }; \
-    void set_##x(uint r, uint c, vec4 v) { if (WIDTH == 4) x##4[AT(x, r, c) / 4] = type##4(v); else x[AT(x, r, c)] = type(v.x); }
+    void set_##x(uint row, uint col, vec4 v) \
+    { if (WIDTH == 4) x##4[AT(x, row, col) / 4] = type##4(v); else x[AT(x, row, col)] = type(v[0]); }
 
 struct span {
     uint row, end;  // rows row .. end - 1

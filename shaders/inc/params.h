@@ -142,7 +142,7 @@ struct conv_bwd_params {
     uint oh, ow, oc;
     uint kernel, stride, pad;
     uint given;
-    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the output lines above it times stride */
+    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the lines of y above it times stride; never below 0 */
 };
 
 /* Sums over slices of rows, for the gradient of group_norm: with n = (x - mean) rstd, h = n w + b and e = w g act'(h),

@@ -6,8 +6,8 @@ layout(constant_id = 0) const uint WG = 8;
 layout(constant_id = 1) const uint TM = 16;  // a multiple of WG
 const uint ROWS = TM / WG;
 
-layout(binding = 0) readonly buffer X { T x[]; };
-layout(binding = 1) readonly buffer W { T w[]; };  // [n, k]
+layout(binding = 0) readonly buffer X { T x[]; };  // [rows, depths]
+layout(binding = 1) readonly buffer W { T w[]; };  // [columns, depths]; in a gradient [depths, columns]
 
 vec4 acc[ROWS];
 uint row[ROWS];   // x index of the first column of the lane's row i
@@ -23,11 +23,12 @@ void clear()
         acc[i] = vec4(0.0);
 }
 
-// Adds the products of `count` depths; w_at: w index of the first depth in each of the four columns.
-void accumulate(uvec4 w_at, uint count)
+// Adds the products of `count` depths; w_at: w index of the first depth in each of the four columns, w_step: to the next depth.
+void accumulate(uvec4 w_at, uint w_step, uint count)
 {
     for (uint k = 0; k < count; k++) {
-        const vec4 c = vec4(w[w_at.x + k], w[w_at.y + k], w[w_at.z + k], w[w_at.w + k]);
+        const uvec4 at = w_at + k * w_step;
+        const vec4 c = vec4(w[at.x], w[at.y], w[at.z], w[at.w]);
         [[unroll]] for (uint i = 0; i < ROWS; i++)
             acc[i] = fma(vec4(live[i] ? float(x[row[i] + k]) : 0.0), c, acc[i]);
     }

@@ -10,8 +10,8 @@ layout(constant_id = 3) const uint DEPTH = 16;  // 4 * WG / COLS
 const uint QUADS = DEPTH / 4, ACROSS = 4 * WG / ROWS, HALVES = COLS / (4 * ACROSS);
 const uint X_PITCH = ROWS / 4 + 1, W_PITCH = COLS / 4 + 1;  // vec4 from one depth to the next, odd against bank conflicts
 
-layout(binding = 0) readonly buffer X4 { T4 x4[]; };
-layout(binding = 1) readonly buffer W4 { T4 w4[]; };  // [n, k]
+layout(binding = 0) readonly buffer X4 { T4 x4[]; };  // [rows, depths]
+layout(binding = 1) readonly buffer W4 { T4 w4[]; };  // [columns, depths]; with W_BY_DEPTH [depths, columns]
 
 shared vec4 x_tile[DEPTH * X_PITCH];
 shared vec4 w_tile[DEPTH * W_PITCH];
@@ -19,12 +19,16 @@ shared vec4 w_tile[DEPTH * W_PITCH];
 vec4 acc[4 * HALVES];  // [row of the lane][half of the columns]
 const uint NOWHERE = 0xffffffffu;
 uint row[2];           // x4 index of the first column of the rows this lane brings; NOWHERE: the row is all zeros
-uint col;              // w4 index of the first depth of the column it brings
+uint col;              // w4 index of the first depth of the column it brings; with W_BY_DEPTH, of the four columns
 
 uint tile_row() { return (gl_WorkGroupID.z * 32768 + gl_WorkGroupID.y) * ROWS; }
 uint tile_column() { return gl_WorkGroupID.x * COLS; }
 uint brought_row(uint i) { return gl_LocalInvocationIndex / QUADS + i * COLS; }
+#ifdef W_BY_DEPTH
+uint brought_column() { return gl_LocalInvocationIndex % (COLS / 4) * 4; }
+#else
 uint brought_column() { return gl_LocalInvocationIndex / QUADS; }
+#endif
 uint lane_row() { return gl_LocalInvocationIndex / ACROSS * 4; }
 uint lane_column() { return gl_LocalInvocationIndex % ACROSS * 4; }
 
@@ -45,8 +49,29 @@ void add_depth(uint d)
     }
 }
 
-// Adds the products of the next DEPTH of 4 * quads depths, from 4 * k on; they are from depth 4 * w_quad of w on.
-void accumulate(uint w_quad, uint k, uint quads)
+// Brings the lane's part of w for depths 4 * k on.
+#ifdef W_BY_DEPTH
+void bring_w(uint w_at, uint k, uint quads)
+{
+    const uint d = gl_LocalInvocationIndex / (COLS / 4);
+    if (4 * k + d < 4 * quads)
+        w_tile[d * W_PITCH + brought_column() / 4] = vec4(w4[col + w_at + (4 * k + d) * (p.w.stride / 4)]);
+}
+#else
+void bring_w(uint w_at, uint k, uint quads)
+{
+    const uint lane_quad = gl_LocalInvocationIndex % QUADS;
+    if (k + lane_quad >= quads)
+        return;
+    const vec4 v = vec4(w4[col + w_at + k + lane_quad]);
+    const uint at = lane_quad * 4 * W_PITCH + brought_column() / 4;
+    [[unroll]] for (uint d = 0; d < 4; d++)
+        w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
+}
+#endif
+
+// Adds the products of the next DEPTH of 4 * quads depths, from 4 * k on; w_at: what the tap adds to w4 indices.
+void accumulate(uint w_at, uint k, uint quads)
 {
     const uint lane_quad = gl_LocalInvocationIndex % QUADS;
     barrier();
@@ -57,11 +82,8 @@ void accumulate(uint w_quad, uint k, uint quads)
             [[unroll]] for (uint d = 0; d < 4; d++)
                 x_tile[at + d * X_PITCH][brought_row(i) % 4] = v[d];
         }
-        const vec4 v = vec4(w4[col + w_quad + k + lane_quad]);
-        const uint at = lane_quad * 4 * W_PITCH + brought_column() / 4;
-        [[unroll]] for (uint d = 0; d < 4; d++)
-            w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
     }
+    bring_w(w_at, k, quads);
     barrier();
     const uint depths = min(DEPTH, (quads - k) * 4);
     if (DEPTH < 16)  // small tiles are for devices with few registers: unrolled, PowerVR spills 48

@@ -1,0 +1,211 @@
+/* Verification of the attention loss with its gradient, and of whole guided runs. Layer 5. */
+#include "guide.h"
+#include "verify.h"
+#include <stdio.h>
+#include <string.h>
+
+#define NEED(p) BL_TRY((p) ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory to verify %s", v->stage))
+
+static double number(const bl_verifier *v, const char *key, double otherwise)
+{
+    json_t *j = bl_golden_metadata(v, key);
+    const double n = json_is_number(j) ? json_number_value(j) : otherwise;
+    json_decref(j);
+    return n;
+}
+
+static bool flag(const bl_verifier *v, const char *key)
+{
+    json_t *j = bl_golden_metadata(v, key);
+    const bool yes = json_is_true(j);
+    json_decref(j);
+    return yes;
+}
+
+/* --- one evaluation --------------------------------------------------------------------------------------------------- */
+
+/* The layers' grid, the tokens and the slice of a golden file. */
+static bl_result read_spec(bl_verifier *v, uint32_t h, uint32_t w, const char *res_key, bl_guide_spec *spec)
+{
+    bl_result result = BL_OK;
+    json_t *indices = bl_golden_metadata(v, "indices");
+    const double res = number(v, res_key, 0);
+    *spec = (bl_guide_spec){ .h = h, .w = w, .branches = 1, .slice = v->checkpoint->text.positions - 1, .count = (uint32_t)json_array_size(indices),
+        .smooth = true, .gradient = true, .embedding = true };
+    while ((h >> spec->level) > res && spec->level < 31)
+        spec->level++;
+    if (!spec->count || spec->count > BL_MAX_WORDS)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "the metadata has no token indices"));
+    for (uint32_t i = 0; i < spec->count; i++)
+        spec->tokens[i] = (uint32_t)json_integer_value(json_array_get(indices, i));
+fail:
+    json_decref(indices);
+    return result;
+}
+
+/* Where the first end token is. */
+static uint32_t end_of(const bl_verifier *v, const float *ids, size_t count)
+{
+    uint32_t at = 0;
+    while (at + 1 < count && (int32_t)ids[at] != bl_tokenizer_eos(v->checkpoint->tokenizer))
+        at++;
+    return at;
+}
+
+static bl_result expect_map(bl_verifier *v, const bl_stage *s, bl_value x, const char *name)
+{
+    const bl_shape shape = bl_graph_shape(s->graph, x);
+    const size_t count = (size_t)bl_rows(shape) * shape.c;
+    float *map = bl_alloc(count, sizeof(*map));
+    if (!map)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory to verify %s", name);
+    const bl_result result = bl_exec_read(s->exec, x, map, count);
+    if (result == BL_OK)
+        bl_expect(v, name, map, count, bl_allowed(v, 1e-5, 5e-3), NULL);
+    bl_free(map);
+    return result;
+}
+
+/* Kept probabilities "map.N.place", in the order in which they enter the mean: up, down, middle. */
+static bl_result expect_maps(bl_verifier *v, const bl_guide *u)
+{
+    static const char *const places[] = { "up", "down", "mid" };
+    bl_result result = BL_OK;
+    uint32_t n = 0;
+    for (size_t place = 0; place < BL_COUNT(places); place++)
+        for (bl_value x = 1; x < u->s.graph->tensor_count; x++) {
+            const char *name = u->s.graph->tensors[x].name;
+            const size_t length = name ? strlen(name) : 0;
+            char golden[32];
+            if (length < 6 || strcmp(name + length - 6, ".probs") || strncmp(name, places[place], strlen(places[place])))
+                continue;
+            snprintf(golden, sizeof(golden), "map.%u.%s", n++, places[place]);
+            if (bl_golden_has(v, golden))
+                BL_TRY(expect_map(v, &u->s, x, golden));
+        }
+fail:
+    return result;
+}
+
+/* Gradients and values of modules by their names. */
+static bl_result expect_modules(bl_verifier *v, const bl_guide *u)
+{
+    bl_result result = BL_OK;
+    for (bl_value x = 1; x < u->s.graph->tensor_count; x++) {
+        const char *name = u->s.graph->tensors[x].name;
+        char golden[160];
+        if (!name)
+            continue;
+        if (!strncmp(name, "grad.", 5) && bl_golden_has(v, name))
+            BL_TRY(bl_expect_kept(v, &u->s, x, name, bl_allowed(v, 1e-4, 1.5e-2)));
+        snprintf(golden, sizeof(golden), "val.%s", name);
+        if (bl_golden_has(v, golden))
+            BL_TRY(bl_expect_kept(v, &u->s, x, golden, bl_allowed(v, 1e-5, 5e-3)));
+    }
+fail:
+    return result;
+}
+
+/* The names of the modules whose gradients the file has. */
+static const char **module_names(bl_verifier *v)
+{
+    const size_t count = bl_safetensors_count(v->file);
+    const char **names = bl_alloc(count + 1, sizeof(*names));
+    for (size_t i = 0, n = 0; names && i < count; i++) {
+        const char *name = bl_safetensors_at(v->file, i)->name;
+        if (!strncmp(name, "grad.", 5))
+            names[n++] = name + 5;
+    }
+    return names;
+}
+
+/* One run; `named`: with every module kept, else as the generator runs it. */
+static bl_result verify_evaluation(bl_verifier *v, const bl_guide_spec *spec, bool named, const float *latents, const float *embedding,
+                                   float t)
+{
+    bl_result result = BL_OK;
+    bl_guide u = { 0 };
+    bl_guidance found;
+    const bl_checkpoint *c = v->checkpoint;
+    const size_t values = (size_t)c->unet.in_channels * spec->h * spec->w, words = (size_t)c->text.positions * c->text.channels;
+    const double scale = spec->scale != 0 ? (double)spec->scale : 1, grad_allowed = bl_allowed(v, 1e-4, 1.5e-2);
+    float losses[BL_MAX_WORDS];
+    const char **names = module_names(v);
+    float *grad = bl_alloc(values, sizeof(*grad)), *grad_e = bl_alloc(words, sizeof(*grad_e));
+    float *maps = NULL;
+    NEED(names && grad && grad_e);
+    BL_TRY(bl_guide_create(v->checkpoint, spec, named, named ? names : NULL, &u));
+    const size_t pixels = (size_t)u.mh * u.mw;
+    maps = bl_alloc(pixels, spec->count * sizeof(*maps));
+    NEED(maps);
+    BL_TRY(bl_guide_run(&u, latents, embedding, NULL, t, &found, grad, grad_e));
+    for (size_t i = 0; i < values; i++)
+        grad[i] = (float)(grad[i] / scale);
+    for (size_t i = 0; i < words; i++)
+        grad_e[i] = (float)(grad_e[i] / scale);
+    if (named) {
+        BL_TRY(expect_maps(v, &u));
+        BL_TRY(expect_map(v, &u.s, u.mean, "agg"));
+        BL_TRY(expect_modules(v, &u));
+    }
+    bl_expect(v, "loss", &found.loss, 1, bl_allowed(v, 1e-5, 5e-3), NULL);
+    bl_expect(v, "loss.f64", &found.loss, 1, bl_allowed(v, 1e-5, 5e-3), NULL);
+    bl_expect(v, "max", found.top, spec->count, bl_allowed(v, 1e-5, 5e-3), NULL);
+    for (uint32_t i = 0; i < spec->count; i++)
+        losses[i] = 1 - found.top[i];
+    bl_expect(v, "losses", losses, spec->count, bl_allowed(v, 1e-5, 5e-3), NULL);
+    BL_TRY(bl_guide_maps(&u, maps));
+    for (size_t i = 0; i < pixels; i++) /* the last word's */
+        maps[i] = maps[i * spec->count + spec->count - 1];
+    bl_expect(v, "smoothed_last", maps, pixels, bl_allowed(v, 1e-5, 1e-2), NULL);
+    bl_expect(v, "grad_latents", grad, values, grad_allowed, NULL);
+    bl_expect(v, "grad_latents.f64", grad, values, grad_allowed, NULL);
+    bl_expect(v, "grad_emb", grad_e, words, grad_allowed, NULL);
+    const float step = (float)number(v, "step_size", 0);
+    for (size_t i = 0; i < values; i++)
+        grad[i] = latents[i] - step * grad[i];
+    bl_expect(v, "updated", grad, values, bl_allowed(v, 1e-5, 5e-3), NULL);
+fail:
+    bl_guide_destroy(&u);
+    bl_free(names);
+    bl_free(grad);
+    bl_free(grad_e);
+    bl_free(maps);
+    return result;
+}
+
+bl_result bl_verify_attention(bl_verifier *v)
+{
+    bl_result result = BL_OK;
+    const bl_file_tensor *shape, *words;
+    bl_guide_spec spec;
+    float *latents = NULL, *embedding = NULL, *ids = NULL;
+    if (!v->checkpoint || !bl_golden_has(v, "agg") || !bl_golden_has(v, "emb") || !bl_golden_has(v, "latents") ||
+        !bl_golden_has(v, "grad_latents"))
+        return BL_OK;
+    v->stage = "attention loss";
+    const bl_checkpoint *c = v->checkpoint;
+    BL_TRY(bl_golden_missing(latents = bl_golden(v, "latents", &shape)));
+    BL_TRY(bl_golden_missing(embedding = bl_golden(v, "emb", &words)));
+    if (shape->rank != 4 || shape->dims[0] != 1 || shape->dims[1] != c->unet.in_channels || shape->dims[2] > 256 || shape->dims[3] > 256 ||
+        words->count != (uint64_t)c->text.positions * c->text.channels)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "latents and emb are not those of one prompt"));
+    BL_TRY(read_spec(v, (uint32_t)shape->dims[2], (uint32_t)shape->dims[3], "res", &spec));
+    spec.smooth = flag(v, "smooth");
+    BL_TRY(bl_golden_missing(ids = bl_golden_sized(v, "ids", c->text.positions)));
+    if (flag(v, "normalize_eot"))
+        spec.slice = end_of(v, ids, c->text.positions);
+    const float t = (float)number(v, "t", 0);
+    BL_TRY(verify_evaluation(v, &spec, true, latents, embedding, t));
+    v->stage = "attention loss, fused";
+    BL_TRY(verify_evaluation(v, &spec, false, latents, embedding, t));
+    v->stage = "attention loss, times 2^-12";
+    spec.scale = 0x1p-12f;
+    BL_TRY(verify_evaluation(v, &spec, false, latents, embedding, t));
+fail:
+    v->stage = "-";
+    bl_free(latents);
+    bl_free(embedding);
+    bl_free(ids);
+    return result;
+}

@@ -1,0 +1,28 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "inc/types.glsl"
+#include "inc/params.h"
+
+// z = x y / (|x| |y|) over the channels of a row, 0 where one is 0; x, y [rows, channels], z [rows, 1] fp32.
+layout(push_constant) uniform Push { cosine_params p; };
+#include "inc/rows.glsl"
+layout(binding = 0) readonly buffer X { T x[]; };
+layout(binding = 1) readonly buffer Y { T y[]; };
+layout(binding = 2) writeonly buffer Z { float z[]; };
+
+void main()
+{
+    const uint r = lane();
+    if (r >= p.rows)
+        return;
+    float xy = 0.0, xx = 0.0, yy = 0.0;
+    for (uint c = 0; c < p.channels; c++) {
+        const float a = float(x[AT(x, r, c)]), b = float(y[AT(y, r, c)]);
+        xy = fma(a, b, xy);
+        xx = fma(a, a, xx);
+        yy = fma(b, b, yy);
+    }
+    const float size = sqrt(xx) * sqrt(yy);
+    z[AT(z, r, 0)] = size > 0.0 ? xy / size : 0.0;
+}

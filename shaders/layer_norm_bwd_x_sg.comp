@@ -1,0 +1,9 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#include "inc/types.glsl"
+#include "inc/params.h"
+#define SUBGROUP 1
+#include "inc/reduce.glsl"
+#include "inc/layer_norm_bwd.glsl"
