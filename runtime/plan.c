@@ -1,6 +1,7 @@
 /* Layer 3. */
 #include "plan.h"
 #include <stdlib.h>
+#include <string.h>
 
 static uint64_t align_up(uint64_t a) { return (a + BL_SLICE_ALIGNMENT - 1) / BL_SLICE_ALIGNMENT * BL_SLICE_ALIGNMENT; }
 
@@ -86,34 +87,33 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const bl_place *x = *(bl_place *const *)a, *y = *(bl_place *const *)b;
-    return x->offset != y->offset ? (x->offset > y->offset ? 1 : -1) : x < y ? -1 : x > y;
-}
-
-/* Lowest offset at which `p` overlaps none of the `n` placed ones that are alive with it, and crosses no block border. Offsets count
- * through all blocks as if they lay one behind the other. */
-static uint64_t lowest_offset(const bl_place *p, bl_place **alive, size_t n, uint64_t limit)
+/* Puts `p` at the lowest offset at which it overlaps none of the `n` placed ones that are alive with it, and crosses no block border,
+ * and in its place among them: `placed` is ordered by offset. Offsets count through all blocks as if they lay one behind the other. */
+static void put(bl_place *p, bl_place **placed, size_t n, uint64_t limit)
 {
     uint64_t at = 0;
-    qsort(alive, n, sizeof(*alive), by_offset);
-    for (size_t i = 0; i <= n; i++) {
+    size_t behind = 0;
+    for (size_t i = 0; i < n && placed[i]->offset < at + p->size; i++) {
+        const bl_place *q = placed[i];
+        if (q->first > p->last || p->first > q->last || q->offset + q->size <= at)
+            continue;
+        at = align_up(q->offset + q->size);
         if (at / limit != (at + p->size - 1) / limit)
             at = (at / limit + 1) * limit;
-        if (i == n || at + p->size <= alive[i]->offset)
-            break;
-        at = BL_MAX(at, align_up(alive[i]->offset + alive[i]->size));
     }
-    return at;
+    p->offset = at;
+    while (behind < n && placed[n - behind - 1]->offset > at)
+        behind++;
+    memmove(placed + n - behind + 1, placed + n - behind, behind * sizeof(*placed));
+    placed[n - behind] = p;
 }
 
 static bl_result place_all(bl_plan *plan, uint64_t limit)
 {
     bl_result result = BL_OK;
-    bl_place **order = bl_alloc(plan->place_count, sizeof(*order)), **alive = bl_alloc(plan->place_count, sizeof(*alive));
+    bl_place **order = bl_alloc(plan->place_count, sizeof(*order)), **placed = bl_alloc(plan->place_count, sizeof(*placed));
     size_t count = 0;
-    if (!order || !alive)
+    if (!order || !placed)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a plan"));
     for (uint32_t i = 0; i < plan->place_count; i++)
         if (plan->places[i].planned && plan->places[i].root == i)
@@ -124,11 +124,7 @@ static bl_result place_all(bl_plan *plan, uint64_t limit)
                        (unsigned long long)limit));
     uint64_t end = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t n = 0;
-        for (size_t j = 0; j < i; j++)
-            if (order[j]->first <= order[i]->last && order[i]->first <= order[j]->last)
-                alive[n++] = order[j];
-        order[i]->offset = lowest_offset(order[i], alive, n, limit);
+        put(order[i], placed, i, limit);
         end = BL_MAX(end, order[i]->offset + order[i]->size);
     }
     plan->block_count = (uint32_t)((end + limit - 1) / limit);
@@ -149,7 +145,7 @@ static bl_result place_all(bl_plan *plan, uint64_t limit)
     }
 fail:
     bl_free(order);
-    bl_free(alive);
+    bl_free(placed);
     return result;
 }
 

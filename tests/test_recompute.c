@@ -1,0 +1,438 @@
+/* Activations computed again: results keep their bytes, memory falls, nothing is lost and nothing runs twice without need.
+ * Most of it without a device: graphs are executed on hashes, which lie where the plan puts the elements. */
+#include "exec.h"
+#include "recompute.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static bl_device *device;
+static bl_stream *stream;
+static bl_kernels *kernels;
+
+static int open_device(void **state)
+{
+    (void)state;
+    if (bl_device_open(getenv("BLEMISH_DEVICE"), getenv("BLEMISH_CAPS"), &device) != BL_OK)
+        return 0; /* tests that need it skip */
+    assert_int_equal(bl_stream_create(device, &stream), BL_OK);
+    assert_int_equal(bl_kernels_create(device, NULL, &kernels), BL_OK);
+    return 0;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    bl_kernels_destroy(&kernels);
+    bl_stream_destroy(&stream);
+    bl_device_close(&device);
+    return 0;
+}
+
+static uint64_t rng = 1;
+static uint32_t next(uint32_t n)
+{
+    rng = rng * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(rng >> 33) % n;
+}
+
+/* --- networks --------------------------------------------------------------------------------------------------------- */
+
+static bl_value input(bl_graph *g, uint32_t n, uint32_t h, uint32_t w, uint32_t c)
+{
+    return bl_graph_input(g, "input", (bl_shape){ n, h, w, c }, g->type);
+}
+
+static bl_value conv(bl_graph *g, bl_value x, uint32_t out)
+{
+    const uint32_t in = bl_graph_shape(g, x).c;
+    return bl_graph_conv(g, x, input(g, 1, 1, out, 9 * in), input(g, 1, 1, 1, out), 3, 1, false);
+}
+
+static bl_value linear(bl_graph *g, bl_value x, uint32_t out)
+{
+    return bl_graph_linear(g, x, input(g, 1, 1, out, bl_graph_shape(g, x).c), input(g, 1, 1, 1, out));
+}
+
+static bl_value group_norm(bl_graph *g, bl_value x)
+{
+    const uint32_t c = bl_graph_shape(g, x).c;
+    return bl_graph_group_norm(g, x, input(g, 1, 1, 1, c), input(g, 1, 1, 1, c), 2, 1e-5f);
+}
+
+static bl_value layer_norm(bl_graph *g, bl_value x)
+{
+    const uint32_t c = bl_graph_shape(g, x).c;
+    return bl_graph_layer_norm(g, x, input(g, 1, 1, 1, c), input(g, 1, 1, 1, c), 1e-5f);
+}
+
+static bl_value attention(bl_graph *g, bl_value x, bool kept)
+{
+    const uint32_t c = bl_graph_shape(g, x).c;
+    const bl_value qkv = linear(g, layer_norm(g, x), 3 * c);
+    const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, qkv, c, c), v = bl_graph_channels(g, qkv, 2 * c, c);
+    const bl_value y = kept ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, 2, false), v, 2)
+        : bl_graph_attention(g, q, k, v, 2, false);
+    return bl_graph_add(g, linear(g, y, c), x);
+}
+
+static bl_value resnet(bl_graph *g, bl_value x, bl_value emb, uint32_t out)
+{
+    const bl_value shortcut = bl_graph_shape(g, x).c == out ? x : linear(g, x, out);
+    bl_value h = conv(g, bl_graph_activation(g, group_norm(g, x), ACT_SILU), out);
+    if (emb != BL_NONE)
+        h = bl_graph_add(g, h, linear(g, emb, out));
+    h = conv(g, bl_graph_activation(g, group_norm(g, h), ACT_SILU), out);
+    return bl_graph_add(g, shortcut, h);
+}
+
+static void chain(bl_graph *g)
+{
+    bl_value x = input(g, 1, 16, 16, 16);
+    for (int i = 0; i < 48; i++)
+        x = bl_graph_activation(g, x, i % 2 ? ACT_SILU : ACT_GELU);
+}
+
+static void residual(bl_graph *g)
+{
+    bl_value x = conv(g, input(g, 1, 12, 12, 4), 16);
+    for (int i = 0; i < 8; i++)
+        x = resnet(g, x, BL_NONE, 16);
+}
+
+static void transformer(bl_graph *g)
+{
+    bl_value x = linear(g, input(g, 2, 40, 1, 8), 16);
+    for (int i = 0; i < 6; i++) {
+        x = attention(g, x, i % 2);
+        x = bl_graph_add(g, linear(g, bl_graph_geglu(g, linear(g, layer_norm(g, x), 64)), 16), x);
+    }
+}
+
+/* Down, up, and skips that the way up writes beside its own channels. */
+static void skips(bl_graph *g)
+{
+    const bl_value emb = bl_graph_activation(g, linear(g, input(g, 1, 1, 1, 8), 16), ACT_SILU);
+    bl_value skip[6], x = conv(g, input(g, 1, 16, 16, 4), 16);
+    for (int i = 0; i < 6; i++)
+        skip[i] = x = resnet(g, x, emb, 16);
+    for (int i = 6; i-- > 0;)
+        x = resnet(g, bl_graph_concat(g, x, skip[i]), emb, 16);
+}
+
+static bl_value random_node(bl_graph *g, bl_value x)
+{
+    const bl_shape s = bl_graph_shape(g, x);
+    if (s.c > 16)
+        return next(2) ? linear(g, x, 8) : bl_graph_channels(g, x, 4 * next(s.c / 4 - 1), 8);
+    switch (next(14)) {
+    case 0: return bl_graph_activation(g, x, ACT_SILU);
+    case 1: return bl_graph_activation(g, bl_graph_activation(g, x, ACT_GELU), ACT_SILU);
+    case 2: return bl_graph_add(g, x, bl_graph_activation(g, x, ACT_SILU));
+    case 3: return bl_graph_add(g, conv(g, x, s.c), next(2) ? input(g, 1, 1, 1, s.c) : input(g, s.n, 1, 1, s.c));
+    case 4: return bl_graph_concat(g, x, bl_graph_activation(g, x, ACT_SILU));
+    case 5: return bl_graph_concat(g, linear(g, x, 4), linear(g, x, 8));
+    case 6: return bl_graph_activation(g, group_norm(g, x), ACT_SILU);
+    case 7: return resnet(g, x, BL_NONE, 4 + 4 * next(3));
+    case 8: return s.h * s.w < 300 ? conv(g, bl_graph_upsample(g, x), 8) : layer_norm(g, x);
+    case 9: return bl_graph_geglu(g, linear(g, x, 16));
+    case 10: return s.h * s.w < 200 ? attention(g, x, next(2)) : layer_norm(g, x);
+    case 11: return s.n == 2 ? bl_graph_images(g, x, next(2), 1) : x;
+    case 12: return bl_graph_reshape(g, x, s.n, s.h * s.w, 1);
+    default: return next(3) ? layer_norm(g, x) : bl_graph_keep(g, layer_norm(g, x));
+    }
+}
+
+/* With a step of sampling in between, half of the time: its nodes depend on the step or change tensors in place. */
+static void random_graph(bl_graph *g)
+{
+    bl_value alive[4];
+    for (size_t i = 0; i < BL_COUNT(alive); i++)
+        alive[i] = input(g, 1 + next(2), 8 + next(10), 8 + next(10), 4 + 4 * next(2));
+    if (next(2)) {
+        const bl_shape one = { 1, 12, 12, 12 };
+        const bl_value x = bl_graph_input(g, "x", one, BL_F32), freqs = bl_graph_input(g, "freqs", (bl_shape){ 1, 1, 1, 6 }, BL_F32);
+        const bl_value e = bl_graph_timestep_embedding(g, freqs), h = bl_graph_add(g, bl_graph_scale(g, x, 2, 1, true), e);
+        bl_graph_scheduler_step(g, bl_graph_guidance(g, bl_graph_activation(g, h, ACT_SILU), 2), BL_NONE, x,
+                                bl_graph_input(g, "history", (bl_shape){ 4, 12, 12, 12 }, BL_F32));
+        bl_graph_step_next(g, 8);
+        alive[0] = bl_graph_add(g, h, bl_graph_scale(g, x, 2, 1, true));
+    }
+    for (uint32_t i = 0; i < 25; i++)
+        alive[next(BL_COUNT(alive))] = random_node(g, alive[next(BL_COUNT(alive))]);
+}
+
+/* What the gradient of an op reads of its operands, as bits. */
+static uint32_t read_by_gradient(bl_op op)
+{
+    switch (op) {
+    case BL_OP_group_norm_fwd: return 3;
+    case BL_OP_layer_norm_fwd:
+    case BL_OP_activation_fwd:
+    case BL_OP_geglu_fwd: return 1;
+    case BL_OP_attention_fwd: return 15;
+    case BL_OP_attention_probs_fwd: return 7;
+    case BL_OP_attention_values_fwd: return 3;
+    default: return 0;
+    }
+}
+
+/* Behind the forward part, readers in reverse order, as a gradient has them; their sums are kept. */
+static void mirror(bl_graph *g)
+{
+    bl_value sums[64], kept = BL_NONE;
+    uint32_t count = 0;
+    for (uint32_t n = g->node_count; n-- > 0;)
+        for (uint32_t i = 0; i < BL_MAX_OPERANDS; i++) {
+            const bl_value x = g->nodes[n].operands[i];
+            if (!(read_by_gradient(g->nodes[n].op) >> i & 1) || x == BL_NONE || g->storages[g->tensors[x].storage].type != g->type)
+                continue;
+            const bl_shape s = bl_graph_shape(g, x);
+            const bl_value y = bl_graph_activation(g, x, ACT_QUICK_GELU);
+            uint32_t k = 0;
+            for (; k < count; k++) {
+                const bl_shape t = bl_graph_shape(g, sums[k]);
+                if (!memcmp(&s, &t, sizeof(s)))
+                    break;
+            }
+            assert_true(k < BL_COUNT(sums));
+            sums[k] = k == count ? y : bl_graph_add(g, sums[k], y);
+            count += k == count;
+        }
+    for (uint32_t k = 0; k < count; k++)
+        kept = bl_graph_keep(g, sums[k]);
+    assert_true(kept != BL_NONE);
+}
+
+/* A forward part, readers of it, fused; *forward is the number of its nodes. */
+static bl_graph *build(void (*make)(bl_graph *), bl_dtype type, uint32_t *forward)
+{
+    bl_graph *g = NULL;
+    assert_int_equal(bl_graph_create(type, false, &g), BL_OK);
+    make(g);
+    *forward = g->node_count;
+    mirror(g);
+    if (bl_graph_fuse(g) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    return g;
+}
+
+static void (*const networks[])(bl_graph *) = { chain, residual, transformer, skips };
+static const uint32_t counts[] = { 1, 2, 3, 4, 5, 8, 13, 32, 1000 };
+
+/* --- execution on hashes ---------------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
+}
+
+typedef struct machine {
+    const bl_graph *g;
+    const bl_plan *plan;
+    uint64_t *memory, *blocks; /* one hash for two bytes; where each block begins, in bytes */
+} machine;
+
+/* Hashes of element (row, column) of a view. */
+static uint64_t *element(const machine *m, uint32_t storage, uint64_t at)
+{
+    const bl_place *p = &m->plan->places[storage];
+    return m->memory + (m->blocks[p->block] + p->offset + at * bl_dtype_size(m->g->storages[storage].type)) / 2;
+}
+
+static uint64_t hash_of(const machine *m, bl_value x, struct view v, bl_extent e)
+{
+    const uint32_t s = m->g->tensors[x].storage;
+    uint64_t h = bl_dtype_size(m->g->storages[s].type);
+    for (uint32_t r = 0; r < e.rows; r++)
+        for (uint32_t c = 0; c < e.cols; c++) {
+            const uint64_t *at = element(m, s, v.off + (uint64_t)r * v.stride + c);
+            for (uint64_t k = 0; k < bl_dtype_size(m->g->storages[s].type) / 2; k++) {
+                assert_true(at[k] != 0); /* never written */
+                h = mix(h, at[k]);
+            }
+        }
+    return h;
+}
+
+static void fill(const machine *m, bl_value x, struct view v, bl_extent e, uint64_t h)
+{
+    const uint32_t s = m->g->tensors[x].storage;
+    for (uint32_t r = 0; r < e.rows; r++)
+        for (uint32_t c = 0; c < e.cols; c++) {
+            uint64_t *at = element(m, s, v.off + (uint64_t)r * v.stride + c);
+            for (uint64_t k = 0; k < bl_dtype_size(m->g->storages[s].type) / 2; k++)
+                at[k] = mix(mix(mix(h, r), c), k) | 1;
+        }
+}
+
+static void execute(const machine *m, const bl_node *n, uint64_t *step)
+{
+    const bl_params p = bl_graph_params(m->g, n);
+    bl_operand o[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    const uint32_t count = bl_op_operands(n->op, o);
+    uint64_t h = n->op;
+    bl_op_infos[n->op].extents(&p, e);
+    for (uint32_t i = 0; i < bl_op_infos[n->op].params_size; i++)
+        h = mix(h, ((const uint8_t *)&n->p)[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (n->operands[i] != BL_NONE && (o[i].access & BL_READ))
+            h = mix(h, hash_of(m, n->operands[i], p.v[i], e[i]));
+    if (bl_op_infos[n->op].steps)
+        h = mix(h, *step);
+    *step += n->op == BL_OP_step_next_fwd;
+    for (uint32_t i = 0; i < count; i++)
+        if (n->operands[i] != BL_NONE && (o[i].access & BL_WRITE))
+            fill(m, n->operands[i], p.v[i], e[i], mix(h, i));
+}
+
+/* Of everything that is kept, after a run in planned memory. */
+static uint64_t outcome(const bl_graph *g, uint64_t *bytes)
+{
+    machine m = { .g = g };
+    bl_plan *plan = NULL;
+    uint64_t h = 0, step = 0, begin = 0;
+    if (bl_plan_create(g, 1 << 22, &plan) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    m.plan = plan;
+    m.memory = calloc(plan->bytes / 2, sizeof(*m.memory));
+    m.blocks = calloc(plan->block_count, sizeof(*m.blocks));
+    for (uint32_t i = 0; i < plan->block_count; begin += plan->blocks[i++])
+        m.blocks[i] = begin;
+    for (uint32_t s = 0; s < g->storage_count; s++) /* as if the host had written all that is kept */
+        for (uint64_t k = 0; g->storages[s].pinned && g->storages[s].rows && k < plan->places[s].size / 2; k++)
+            element(&m, s, 0)[k] = mix(s, k) | 1;
+    for (uint32_t n = 0; n < g->node_count; n++)
+        if (!g->nodes[n].dead)
+            execute(&m, &g->nodes[n], &step);
+    for (uint32_t s = 0; s < g->storage_count; s++)
+        for (uint64_t k = 0; g->storages[s].pinned && g->storages[s].rows && k < plan->places[s].size / 2; k++)
+            h = mix(h, element(&m, s, 0)[k]);
+    *bytes = plan->bytes;
+    free(m.memory);
+    free(m.blocks);
+    bl_plan_destroy(&plan);
+    return h;
+}
+
+/* --- what the new list has to be ---------------------------------------------------------------------------------------- */
+
+static bool same_problem(const bl_node *a, const bl_node *b) { return a->op == b->op && !memcmp(&a->p, &b->p, sizeof(a->p)); }
+
+static bool reads(const bl_graph *g, const bl_node *n, uint32_t storage)
+{
+    bl_operand o[BL_MAX_OPERANDS];
+    const uint32_t count = n->dead ? 0 : bl_op_operands(n->op, o);
+    for (uint32_t i = 0; i < count; i++)
+        if (n->operands[i] != BL_NONE && (o[i].access & BL_READ) && g->tensors[n->operands[i]].storage == storage)
+            return true;
+    return false;
+}
+
+/* Every live node writes something that is kept or read later; nodes that change the state of a run appear once. Returns the nodes that
+ * the graph has more than before. */
+static uint32_t inspect(const bl_graph *g, const bl_graph *before, uint32_t forward)
+{
+    uint32_t more = 0, states = 0;
+    for (uint32_t n = 0; n < g->node_count; n++) {
+        const bl_node *node = &g->nodes[n];
+        bl_operand o[BL_MAX_OPERANDS];
+        const uint32_t count = node->dead ? 0 : bl_op_operands(node->op, o);
+        bool used = !count;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t s = node->operands[i] == BL_NONE ? 0 : g->tensors[node->operands[i]].storage;
+            if (node->operands[i] == BL_NONE || !(o[i].access & BL_WRITE))
+                continue;
+            states += (o[i].access & BL_READ) != 0;
+            used = used || g->storages[s].pinned || n < forward; /* a network may make what nobody reads */
+            for (uint32_t m = n + 1; m < g->node_count && !used; m++)
+                used = reads(g, &g->nodes[m], s);
+        }
+        if (!used)
+            fail_msg("node %u of %u, %s, runs for nothing", n, g->node_count, bl_op_infos[node->op].name);
+        more += !node->dead;
+        if (n < forward)
+            assert_true(same_problem(node, &before->nodes[n]));
+    }
+    for (uint32_t n = 0; n < before->node_count; n++) {
+        more -= !before->nodes[n].dead;
+        states -= before->nodes[n].op == BL_OP_scheduler_step_fwd ? 2 : 0;
+    }
+    assert_int_equal(states, 0);
+    return more;
+}
+
+/* Results of a network for every number of segments; the least memory of it all. */
+static void compare(void (*make)(bl_graph *), bl_dtype type, uint64_t *whole, uint64_t *least, uint32_t *more)
+{
+    uint64_t expected = 0, bytes;
+    *least = UINT64_MAX;
+    *more = 0;
+    const uint64_t seed = rng;
+    for (size_t i = 0; i < BL_COUNT(counts); i++) {
+        uint32_t forward;
+        rng = seed;
+        bl_graph *before = build(make, type, &forward);
+        rng = seed;
+        bl_graph *g = build(make, type, &forward);
+        if (bl_graph_recompute(g, forward, counts[i]) != BL_OK)
+            fail_msg("%s", bl_last_error());
+        *more = BL_MAX(*more, inspect(g, before, forward));
+        const uint64_t h = outcome(g, &bytes);
+        if (i == 0) {
+            expected = h;
+            *whole = bytes;
+            assert_int_equal(g->node_count, before->node_count);
+        }
+        if (h != expected)
+            fail_msg("%u segments change the result", counts[i]);
+        *least = BL_MIN(*least, bytes);
+        bl_graph_destroy(&g);
+        bl_graph_destroy(&before);
+    }
+}
+
+static void networks_keep_their_results(void **state)
+{
+    (void)state;
+    static const double most[] = { 0.45, 0.7, 0.7, 0.8 }; /* of the memory without; the inputs, which are its parameters, are a part of it */
+    for (size_t i = 0; i < BL_COUNT(networks); i++)
+        for (int type = BL_F32; type <= BL_F16; type++) {
+            uint64_t whole, least;
+            uint32_t more;
+            compare(networks[i], (bl_dtype)type, &whole, &least, &more);
+            print_message("network %zu, %s: %.0f of %.0f KiB, at most %u nodes more\n", i, bl_dtype_name((bl_dtype)type), (double)least / 1024,
+                          (double)whole / 1024, more);
+            assert_true((double)least <= most[i] * (double)whole);
+        }
+}
+
+static void random_graphs_keep_their_results(void **state)
+{
+    (void)state;
+    uint32_t cheaper = 0, seeds = 0, nodes = 0;
+    for (uint32_t seed = 1; seed <= 60; seed++) {
+        uint64_t whole, least;
+        uint32_t more;
+        rng = seed;
+        compare(random_graph, seed % 3 ? BL_F32 : BL_F16, &whole, &least, &more);
+        cheaper += least < whole;
+        nodes += more;
+        seeds++;
+    }
+    print_message("%u of %u random graphs need less memory, with %u nodes more\n", cheaper, seeds, nodes);
+    assert_true(cheaper > seeds / 3 && nodes > 500);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(networks_keep_their_results), cmocka_unit_test(random_graphs_keep_their_results),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
