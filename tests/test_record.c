@@ -73,7 +73,6 @@ static bl_value attention(bl_graph *g, bl_value x, bl_value source, uint32_t hea
     const uint32_t c = bl_graph_shape(g, x).c;
     const bl_value qkv = linear(g, x, 3 * c), kv = source == BL_NONE ? qkv : linear(g, source, 3 * c);
     const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, kv, c, c), v = bl_graph_channels(g, kv, 2 * c, c);
-    bl_value probs;
     return linear(g, keep ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, heads, false), v, heads)
                          : bl_graph_attention(g, q, k, v, heads, false), c);
 }
