@@ -364,7 +364,7 @@ static bl_result expect_all(run *r)
     bl_expect(v, "sched_out", r->stepped, r->steps * r->values, latents, NULL);
     bl_expect(v, "latents_after_step", r->after, r->steps * r->values, latents, NULL);
     bl_expect(v, "latents_after_step.f64", r->after, r->steps * r->values, latents, NULL);
-    BL_TRY(bl_decode_image(v->checkpoint, r->after + (r->steps - 1) * r->values, r->h, r->w, &picture));
+    BL_TRY(bl_decode_image(v->checkpoint, r->after + (r->steps - 1) * r->values, r->h, r->w, NULL, &picture));
     bl_expect_picture(v, "final_u8", &picture, bl_allowed(v, 0.1, 4));
     const size_t count = (size_t)picture.width * picture.height * picture.channels;
     float *shares = bl_alloc(count, sizeof(*shares));
