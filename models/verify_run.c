@@ -467,7 +467,11 @@ bl_result bl_verify_guided(bl_verifier *v)
     read_thresholds(v, &spec);
     BL_TRY(expect_prompt_stage(&r, spec.guide.tokens[0]));
     if (with_image) {
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "TODO"));
+        json_t *prompt = bl_golden_metadata(v, "detailed_prompt");
+        const bl_result made = bl_image_guide_for_prompt(v->checkpoint, v->clip, r.h, r.w, json_is_string(prompt) ? json_string_value(prompt) : "",
+                                                         &image);
+        json_decref(prompt);
+        BL_TRY(made);
         spec.image = &image;
     }
     const bl_sample_input in = { .name = "unet", .h = r.h, .w = r.w, .embedding = r.embedding, .branches = 2, .start = r.start, .source = r.source,
