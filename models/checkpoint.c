@@ -209,6 +209,9 @@ void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 {
     c->memory = (bl_memory_plan){ .fits = 1 };
     c->planning = planning;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (net_of(c, net))
+            bl_weights_unplan(net_of(c, net));
     see_held(c);
     if (!planning)
         bl_kernels_forget(c->context->kernels);
@@ -251,6 +254,8 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
             const uint64_t bytes = missing(c, 1u << net, g);
+            if (c->planning)
+                bl_weights_plan(net_of(c, net), g, !c->held.nets[net]);
             c->held.all += bytes;
             c->held.nets[net] += bytes;
         }
