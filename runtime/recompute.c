@@ -362,17 +362,17 @@ fail:
 
 bl_result bl_plan_within(bl_graph *g, uint32_t forward_nodes, uint64_t block_limit, uint64_t bytes, bl_plan **out, uint32_t *segments)
 {
-    static const uint32_t counts[] = { 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64 };
+    enum { MOST = 32 }; /* then the borders between segments take more than is saved */
     bl_result result = BL_OK;
     *segments = 1;
     BL_TRY(bl_plan_create(g, block_limit, out));
     uint64_t least = (*out)->bytes;
-    for (size_t i = 0; i < BL_COUNT(counts) && least > bytes && counts[i] <= forward_nodes; i++) {
+    for (uint32_t count = 2; count <= BL_MIN(MOST, forward_nodes) && least > bytes; count++) {
         uint64_t needed = 0;
-        BL_TRY(try_segments(g, forward_nodes, counts[i], block_limit, &needed));
+        BL_TRY(try_segments(g, forward_nodes, count, block_limit, &needed));
         if (needed < least) {
             least = needed;
-            *segments = counts[i];
+            *segments = count;
         }
     }
     if (*segments == 1)

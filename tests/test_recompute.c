@@ -1,6 +1,7 @@
 /* Activations computed again: results keep their bytes, memory falls, nothing is lost and nothing runs twice without need.
  * Most of it without a device: graphs are executed on hashes, which lie where the plan puts the elements. */
 #include "exec.h"
+#include "grad.h"
 #include "recompute.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,6 +31,16 @@ static int close_device(void **state)
     bl_stream_destroy(&stream);
     bl_device_close(&device);
     return 0;
+}
+
+static void need_device(void)
+{
+    if (!device) {
+        print_message("no Vulkan device: %s\n", bl_last_error());
+        if (getenv("CI"))
+            fail();
+        skip();
+    }
 }
 
 static uint64_t rng = 1;
@@ -105,7 +116,7 @@ static void residual(bl_graph *g)
 
 static void transformer(bl_graph *g)
 {
-    bl_value x = linear(g, input(g, 2, 40, 1, 8), 16);
+    bl_value x = linear(g, input(g, 2, 80, 1, 8), 16);
     for (int i = 0; i < 6; i++) {
         x = attention(g, x, i % 2);
         x = bl_graph_add(g, linear(g, bl_graph_geglu(g, linear(g, layer_norm(g, x), 64)), 16), x);
@@ -115,8 +126,8 @@ static void transformer(bl_graph *g)
 /* Down, up, and skips that the way up writes beside its own channels. */
 static void skips(bl_graph *g)
 {
-    const bl_value emb = bl_graph_activation(g, linear(g, input(g, 1, 1, 1, 8), 16), ACT_SILU);
-    bl_value skip[6], x = conv(g, input(g, 1, 16, 16, 4), 16);
+    const bl_value image = input(g, 1, 16, 16, 4), emb = bl_graph_activation(g, linear(g, input(g, 1, 1, 1, 8), 16), ACT_SILU);
+    bl_value skip[6], x = conv(g, image, 16);
     for (int i = 0; i < 6; i++)
         skip[i] = x = resnet(g, x, emb, 16);
     for (int i = 6; i-- > 0;)
@@ -429,10 +440,211 @@ static void random_graphs_keep_their_results(void **state)
     assert_true(cheaper > seeds / 3 && nodes > 500);
 }
 
+/* --- within a limit --------------------------------------------------------------------------------------------------- */
+
+static void plans_fit_where_they_can(void **state)
+{
+    (void)state;
+    uint64_t whole = 0, least = UINT64_MAX;
+    uint32_t last = 1;
+    for (uint32_t step = 0; step <= 12; step++) {
+        uint32_t forward, segments;
+        bl_plan *plan = NULL;
+        bl_graph *g = build(residual, BL_F32, &forward);
+        const uint32_t nodes = g->node_count, tensors = g->tensor_count;
+        const uint64_t limit = step == 0 ? UINT64_MAX : step == 12 ? 0 : whole - whole / 16 * step;
+        assert_int_equal(bl_plan_within(g, forward, 1 << 22, limit, &plan, &segments), BL_OK);
+        if (step == 0) {
+            whole = plan->bytes;
+            assert_true(segments == 1 && g->node_count == nodes && g->tensor_count == tensors);
+        }
+        assert_true(segments >= last && (plan->bytes <= limit || segments > 1));
+        assert_true(segments == 1 || g->node_count > nodes);
+        if (step < 3)
+            assert_true(plan->bytes <= limit);
+        assert_int_equal(plan->place_count, g->storage_count);
+        last = segments;
+        least = BL_MIN(least, plan->bytes);
+        if (step == 12)
+            assert_int_equal(plan->bytes, least);
+        bl_plan_destroy(&plan);
+        bl_graph_destroy(&g);
+    }
+    assert_true(last > 1 && least < whole);
+}
+
+static void nothing_to_recompute(void **state)
+{
+    (void)state;
+    uint32_t forward, segments;
+    bl_plan *plan = NULL;
+    bl_graph *g = build(residual, BL_F32, &forward);
+    const uint32_t nodes = g->node_count;
+    assert_int_equal(bl_plan_within(g, 0, 1 << 22, 0, &plan, &segments), BL_OK);
+    assert_true(segments == 1 && g->node_count == nodes);
+    bl_plan_destroy(&plan);
+    assert_int_equal(bl_graph_recompute(g, nodes, 4), BL_OK); /* nobody reads behind */
+    assert_int_equal(g->node_count, nodes);
+    assert_int_equal(bl_plan_within(g, forward, 1024, 0, &plan, &segments), BL_ERROR_MEMORY);
+    assert_null(plan);
+    assert_int_equal(g->node_count, nodes);
+    bl_graph_fail(g, BL_ERROR_MODEL, "a reason");
+    assert_int_equal(bl_graph_recompute(g, forward, 4), BL_ERROR_MODEL);
+    bl_graph_destroy(&g);
+}
+
+static int allocations_left;
+static void *limited_resize(void *p, size_t size) { return allocations_left-- > 0 ? realloc(p, size) : NULL; }
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    const bl_memory_api before = bl_memory;
+    bool done = false;
+    int n = 0;
+    for (; !done && n < 10000; n++) {
+        uint32_t forward, segments;
+        bl_plan *plan = NULL;
+        bl_graph *g = build(chain, BL_F32, &forward);
+        allocations_left = n;
+        bl_memory.resize = limited_resize;
+        const bl_result r = bl_plan_within(g, forward, 1 << 22, 0, &plan, &segments);
+        bl_memory = before;
+        done = r == BL_OK;
+        if (!done && r != BL_ERROR_MEMORY)
+            fail_msg("allocation %d failing gives %s: %s", n, bl_result_name(r), bl_last_error());
+        assert_true(done == (plan != NULL));
+        bl_plan_destroy(&plan);
+        bl_graph_destroy(&g);
+    }
+    assert_true(done && n > 100);
+}
+
+/* --- on a device -------------------------------------------------------------------------------------------------------- */
+
+static void write_inputs(bl_exec *e, const bl_graph *g)
+{
+    for (bl_value x = 1; x < g->tensor_count; x++) {
+        const bl_tensor *t = &g->tensors[x];
+        if (!t->name || strcmp(t->name, "input"))
+            continue;
+        const size_t count = (size_t)t->shape.n * t->shape.h * t->shape.w * t->shape.c;
+        float *data = malloc(count * sizeof(*data));
+        for (size_t i = 0; i < count; i++)
+            data[i] = ((float)next(2001) / 1000 - 1) / (t->shape.c > 16 ? 4 : 1); /* of weights: smaller, so that nothing grows */
+        assert_int_equal(bl_exec_write(e, x, data, count), BL_OK);
+        free(data);
+    }
+}
+
+/* Everything that is kept and is no input, after a run; the caller frees it. */
+static float *run(bl_graph *g, size_t *count)
+{
+    bl_plan *plan = NULL;
+    bl_exec *e = NULL;
+    float *data = NULL;
+    *count = 0;
+    assert_int_equal(bl_plan_create(g, bl_block_limit(device), &plan), BL_OK);
+    if (bl_exec_create_planned(kernels, stream, g, &plan, 1, &e) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    assert_int_equal(bl_exec_set_steps(e, &(struct bl_step){ .t = 7, .in_scale = 1 }, 1), BL_OK);
+    rng = 5;
+    write_inputs(e, g);
+    assert_int_equal(bl_exec_run(e), BL_OK);
+    for (uint32_t s = 0; s < g->storage_count; s++) {
+        bl_value x = 1; /* the first tensor of a storage that is all of it */
+        while (x < g->tensor_count && g->tensors[x].storage != s)
+            x++;
+        if (!g->storages[s].pinned || !g->storages[s].rows || x == g->tensor_count || g->tensors[x].shape.c != g->storages[s].width ||
+            (g->tensors[x].name && !strcmp(g->tensors[x].name, "input")))
+            continue;
+        const bl_shape shape = g->tensors[x].shape;
+        const size_t more = (size_t)shape.n * shape.h * shape.w * shape.c;
+        data = realloc(data, (*count + more) * sizeof(*data));
+        if (bl_exec_read(e, x, data + *count, more) != BL_OK)
+            fail_msg("%s", bl_last_error());
+        *count += more;
+    }
+    bl_exec_destroy(&e);
+    return data;
+}
+
+/* With the gradient of everything it computes, as far as it goes; *forward is where that begins. */
+static bl_graph *build_gradient(void (*make)(bl_graph *), bl_dtype type, uint32_t *forward)
+{
+    bl_graph *g = NULL;
+    assert_int_equal(bl_graph_create(type, false, &g), BL_OK);
+    make(g);
+    *forward = g->node_count;
+    const bl_node *last = &g->nodes[g->node_count - 1];
+    bl_operand o[BL_MAX_OPERANDS];
+    const bl_value y = last->operands[bl_op_operands(last->op, o) - 1], x = 1; /* the last output, the first input */
+    const bl_value gradient = input(g, bl_graph_shape(g, y).n, bl_graph_shape(g, y).h, bl_graph_shape(g, y).w, bl_graph_shape(g, y).c);
+    bl_value d;
+    bl_graph_gradient(g, &(bl_seed){ .y = y, .gradient = gradient, .scale = 1 }, 1, &x, &d, 1);
+    bl_graph_keep(g, d);
+    if (bl_graph_check(g) != BL_OK || bl_graph_fuse(g) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    return g;
+}
+
+typedef bl_graph *builder(void (*make)(bl_graph *), bl_dtype type, uint32_t *forward);
+
+static void same_bytes(builder *make, void (*network)(bl_graph *), bl_dtype type, const uint32_t *segments, size_t count)
+{
+    float *expected = NULL;
+    size_t values = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t forward;
+        size_t n;
+        rng = 1;
+        bl_graph *g = make(network, type, &forward);
+        const uint32_t nodes = g->node_count;
+        assert_int_equal(bl_graph_recompute(g, forward, segments[i]), BL_OK);
+        assert_true(segments[i] == 1 || g->node_count > nodes);
+        float *found = run(g, &n);
+        if (!expected) {
+            double sum = 0;
+            for (size_t k = 0; k < n; k++)
+                sum += (double)found[k] * (double)found[k];
+            assert_true(n > 0 && sum > 0 && sum < 1e12); /* finite, and not all zero */
+            values = n;
+            expected = found;
+        } else {
+            assert_int_equal(n, values);
+            assert_memory_equal(found, expected, n * sizeof(*found));
+            free(found);
+        }
+        bl_graph_destroy(&g);
+    }
+    free(expected);
+}
+
+static void devices_compute_the_same_bytes(void **state)
+{
+    (void)state;
+    need_device();
+    static const uint32_t few[] = { 1, 2, 5, 1000 };
+    for (size_t i = 0; i < BL_COUNT(networks); i++)
+        for (int type = BL_F32; type <= (device->caps & BL_CAP_S16 ? BL_F16 : BL_F32); type++)
+            same_bytes(build, networks[i], (bl_dtype)type, few, BL_COUNT(few));
+}
+
+static void gradients_keep_their_bytes(void **state)
+{
+    (void)state;
+    need_device();
+    static const uint32_t few[] = { 1, 3, 8 };
+    for (size_t i = 0; i < BL_COUNT(networks); i++)
+        same_bytes(build_gradient, networks[i], BL_F32, few, BL_COUNT(few));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(networks_keep_their_results), cmocka_unit_test(random_graphs_keep_their_results),
+        cmocka_unit_test(plans_fit_where_they_can), cmocka_unit_test(nothing_to_recompute), cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(devices_compute_the_same_bytes), cmocka_unit_test(gradients_keep_their_bytes),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
