@@ -176,12 +176,12 @@ static void random_graph(bl_graph *g)
         alive[next(BL_COUNT(alive))] = random_node(g, alive[next(BL_COUNT(alive))]);
 }
 
-/* What the gradient of an op reads of its operands, as bits. */
+/* What the gradient of an op may read of its operands, as bits. */
 static uint32_t read_by_gradient(bl_op op)
 {
     switch (op) {
     case BL_OP_group_norm_fwd: return 3;
-    case BL_OP_layer_norm_fwd:
+    case BL_OP_layer_norm_fwd: return 9; /* the output, too: some are read behind the forward part only */
     case BL_OP_activation_fwd:
     case BL_OP_geglu_fwd: return 1;
     case BL_OP_attention_fwd: return 15;
@@ -335,51 +335,73 @@ static uint64_t outcome(const bl_graph *g, uint64_t *bytes)
 
 static bool same_problem(const bl_node *a, const bl_node *b) { return a->op == b->op && !memcmp(&a->p, &b->p, sizeof(a->p)); }
 
-static bool reads(const bl_graph *g, const bl_node *n, uint32_t storage)
+/* Whether two tensors share elements of a storage: rows and columns that both have. */
+static bool share(const bl_graph *g, bl_value x, bl_value y)
+{
+    const bl_tensor *a = &g->tensors[x], *b = &g->tensors[y];
+    const uint32_t width = (uint32_t)g->storages[a->storage].width;
+    const uint32_t a_rows = a->view.stride ? a->shape.n * a->shape.h * a->shape.w : 1;
+    const uint32_t b_rows = b->view.stride ? b->shape.n * b->shape.h * b->shape.w : 1;
+    return a->storage == b->storage && a->view.off / width < b->view.off / width + b_rows &&
+        b->view.off / width < a->view.off / width + a_rows && a->view.off % width < b->view.off % width + b->shape.c &&
+        b->view.off % width < a->view.off % width + a->shape.c;
+}
+
+static bool reads(const bl_graph *g, const bl_node *n, bl_value x)
 {
     bl_operand o[BL_MAX_OPERANDS];
     const uint32_t count = n->dead ? 0 : bl_op_operands(n->op, o);
     for (uint32_t i = 0; i < count; i++)
-        if (n->operands[i] != BL_NONE && (o[i].access & BL_READ) && g->tensors[n->operands[i]].storage == storage)
+        if (n->operands[i] != BL_NONE && (o[i].access & BL_READ) && share(g, n->operands[i], x))
             return true;
     return false;
 }
 
-/* Every live node writes something that is kept or read later; nodes that change the state of a run appear once. Returns the nodes that
- * the graph has more than before. */
+/* Whether node n writes something that is kept or that a later node reads. */
+static bool is_used(const bl_graph *g, uint32_t n)
+{
+    bl_operand o[BL_MAX_OPERANDS];
+    const uint32_t count = bl_op_operands(g->nodes[n].op, o);
+    bool used = !count;
+    for (uint32_t i = 0; i < count; i++) {
+        const bl_value y = g->nodes[n].operands[i];
+        if (y == BL_NONE || !(o[i].access & BL_WRITE))
+            continue;
+        used = used || g->storages[g->tensors[y].storage].pinned;
+        for (uint32_t m = n + 1; m < g->node_count && !used; m++)
+            used = reads(g, &g->nodes[m], y);
+    }
+    return used;
+}
+
+static uint32_t live_nodes(const bl_graph *g, bl_op op)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        n += !g->nodes[i].dead && (op == BL_OP_COUNT || g->nodes[i].op == op);
+    return n;
+}
+
+/* No node runs for nothing that did not before, none that changes the state of a run does so twice. Returns how many nodes ran once, but
+ * later than before. */
 static uint32_t inspect(const bl_graph *g, const bl_graph *before, uint32_t forward)
 {
-    uint32_t more = 0, states = 0;
+    uint32_t moved = 0;
     for (uint32_t n = 0; n < g->node_count; n++) {
-        const bl_node *node = &g->nodes[n];
-        bl_operand o[BL_MAX_OPERANDS];
-        const uint32_t count = node->dead ? 0 : bl_op_operands(node->op, o);
-        bool used = !count;
-        for (uint32_t i = 0; i < count; i++) {
-            const uint32_t s = node->operands[i] == BL_NONE ? 0 : g->tensors[node->operands[i]].storage;
-            if (node->operands[i] == BL_NONE || !(o[i].access & BL_WRITE))
-                continue;
-            states += (o[i].access & BL_READ) != 0;
-            used = used || g->storages[s].pinned || n < forward; /* a network may make what nobody reads */
-            for (uint32_t m = n + 1; m < g->node_count && !used; m++)
-                used = reads(g, &g->nodes[m], s);
-        }
-        if (!used)
+        const bl_node *node = &g->nodes[n], *old = n < forward ? &before->nodes[n] : NULL;
+        if (old)
+            assert_true(same_problem(node, old) && node->dead >= old->dead);
+        moved += old && node->dead && !old->dead;
+        if (!node->dead && !is_used(g, n) && !(old && !is_used(before, n)))
             fail_msg("node %u of %u, %s, runs for nothing", n, g->node_count, bl_op_infos[node->op].name);
-        more += !node->dead;
-        if (n < forward)
-            assert_true(same_problem(node, &before->nodes[n]));
     }
-    for (uint32_t n = 0; n < before->node_count; n++) {
-        more -= !before->nodes[n].dead;
-        states -= before->nodes[n].op == BL_OP_scheduler_step_fwd ? 2 : 0;
-    }
-    assert_int_equal(states, 0);
-    return more;
+    assert_int_equal(live_nodes(g, BL_OP_scheduler_step_fwd), live_nodes(before, BL_OP_scheduler_step_fwd));
+    assert_int_equal(live_nodes(g, BL_OP_step_next_fwd), live_nodes(before, BL_OP_step_next_fwd));
+    return moved;
 }
 
 /* Results of a network for every number of segments; the least memory of it all. */
-static void compare(void (*make)(bl_graph *), bl_dtype type, uint64_t *whole, uint64_t *least, uint32_t *more)
+static void compare(void (*make)(bl_graph *), bl_dtype type, uint64_t *whole, uint64_t *least, uint32_t *more, uint32_t *moved)
 {
     uint64_t expected = 0, bytes;
     *least = UINT64_MAX;
@@ -393,7 +415,8 @@ static void compare(void (*make)(bl_graph *), bl_dtype type, uint64_t *whole, ui
         bl_graph *g = build(make, type, &forward);
         if (bl_graph_recompute(g, forward, counts[i]) != BL_OK)
             fail_msg("%s", bl_last_error());
-        *more = BL_MAX(*more, inspect(g, before, forward));
+        *moved += inspect(g, before, forward);
+        *more = BL_MAX(*more, live_nodes(g, BL_OP_COUNT) - live_nodes(before, BL_OP_COUNT));
         const uint64_t h = outcome(g, &bytes);
         if (i == 0) {
             expected = h;
@@ -411,14 +434,14 @@ static void compare(void (*make)(bl_graph *), bl_dtype type, uint64_t *whole, ui
 static void networks_keep_their_results(void **state)
 {
     (void)state;
-    static const double most[] = { 0.45, 0.7, 0.7, 0.8 }; /* of the memory without; the inputs, which are its parameters, are a part of it */
+    static const double most[] = { 0.35, 0.65, 0.65, 0.65 }; /* of the memory without; parameters are inputs, a part of it, here */
     for (size_t i = 0; i < BL_COUNT(networks); i++)
         for (int type = BL_F32; type <= BL_F16; type++) {
             uint64_t whole, least;
-            uint32_t more;
-            compare(networks[i], (bl_dtype)type, &whole, &least, &more);
-            print_message("network %zu, %s: %.0f of %.0f KiB, at most %u nodes more\n", i, bl_dtype_name((bl_dtype)type), (double)least / 1024,
-                          (double)whole / 1024, more);
+            uint32_t more, moved = 0;
+            compare(networks[i], (bl_dtype)type, &whole, &least, &more, &moved);
+            print_message("network %zu, %s: %.0f of %.0f KiB, at most %u nodes more\n", i, bl_dtype_name((bl_dtype)type),
+                          (double)least / 1024, (double)whole / 1024, more);
             assert_true((double)least <= most[i] * (double)whole);
         }
 }
@@ -426,18 +449,18 @@ static void networks_keep_their_results(void **state)
 static void random_graphs_keep_their_results(void **state)
 {
     (void)state;
-    uint32_t cheaper = 0, seeds = 0, nodes = 0;
+    uint32_t cheaper = 0, seeds = 0, nodes = 0, moved = 0;
     for (uint32_t seed = 1; seed <= 60; seed++) {
         uint64_t whole, least;
         uint32_t more;
         rng = seed;
-        compare(random_graph, seed % 3 ? BL_F32 : BL_F16, &whole, &least, &more);
+        compare(random_graph, seed % 3 ? BL_F32 : BL_F16, &whole, &least, &more, &moved);
         cheaper += least < whole;
         nodes += more;
         seeds++;
     }
-    print_message("%u of %u random graphs need less memory, with %u nodes more\n", cheaper, seeds, nodes);
-    assert_true(cheaper > seeds / 3 && nodes > 500);
+    print_message("%u of %u random graphs need less memory, with %u nodes more; %u run later\n", cheaper, seeds, nodes, moved);
+    assert_true(cheaper > seeds / 2 && nodes > 500 && moved > 50);
 }
 
 /* --- within a limit --------------------------------------------------------------------------------------------------- */
