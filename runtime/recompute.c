@@ -206,14 +206,14 @@ static bool is_wanted(const pass *p, const bl_node *n)
     return false;
 }
 
-/* Appends a node: what it reads of the segment is read from the copies, and what it writes, if it runs again, written there. */
-static void append(pass *p, const bl_node *node, bool again)
+/* Appends a node of which everything that is computed again is the second one. */
+static void append(pass *p, const bl_node *node)
 {
     bl_operand o[BL_MAX_OPERANDS];
     bl_node n = *node;
     const uint32_t count = operands_of(&n, o);
     for (uint32_t i = 0; i < count; i++)
-        if (n.operands[i] != BL_NONE && ((again && (o[i].access & BL_WRITE)) || use_of(p, n.operands[i])->home != NOWHERE))
+        if (n.operands[i] != BL_NONE && use_of(p, n.operands[i])->home != NOWHERE)
             n.operands[i] = copy_of(p, n.operands[i]);
     p->nodes[p->node_count++] = n;
 }
@@ -232,7 +232,7 @@ static void run_again(pass *p, uint32_t segment)
         }
     for (uint32_t n = 0; n < p->forward; n++)
         if (p->again[n] && p->segment[n] == segment)
-            append(p, &g->nodes[n], true);
+            append(p, &g->nodes[n]);
     p->done[segment] = true;
 }
 
@@ -271,7 +271,7 @@ static void rebuild(pass *p)
             if (home != NOWHERE && !p->done[home])
                 run_again(p, home);
         }
-        append(p, &g->nodes[n], false);
+        append(p, &g->nodes[n]);
     }
     for (uint32_t n = p->forward; n-- > 0;)
         p->nodes[n].dead = p->nodes[n].dead || (p->again[n] && !is_needed_there(p, n));
