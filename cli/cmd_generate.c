@@ -4,15 +4,17 @@
 #include "picture.h"
 #include "session.h"
 #include "signals.h"
+#include "trace.h"
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct generate_values {
-    const char *model, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *out;
-    float strength, guidance;
-    uint32_t steps, count, width, height;
+    const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *out;
+    const char *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *attention, *trace, *plot;
+    float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain, mask_smallest, mask_largest;
+    uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     seed_value seed;
-    bool force, dry_run;
+    bool force, dry_run, words_mean, no_change_mask, measure;
     session_options on;
 } generate_values;
 
@@ -31,6 +33,9 @@ typedef struct job {
 
 /* --- one picture ------------------------------------------------------------------------------------------------------- */
 
+/* On the command line 0 is 0; in the library it is the default, and a negative number none. */
+static float or_none(float v) { return v > 0 ? v : -1; }
+
 static bl_generate_options options_of(const job *j, uint64_t seed)
 {
     const generate_values *v = j->values;
@@ -38,7 +43,7 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.prompt = v->prompt;
     options.negative_prompt = v->negative;
     options.photo = v->photo ? &j->photo : NULL;
-    options.mask = v->mask ? &j->mask : NULL;
+    options.mask = j->mask.pixels ? &j->mask : NULL;
     options.width = v->width;
     options.height = v->height;
     options.steps = v->steps;
@@ -47,7 +52,61 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.seed = seed;
     options.scheduler = v->scheduler;
     options.spacing = v->spacing;
+    options.method = v->method;
+    options.object = v->object;
+    options.defect = v->defect;
+    options.template_text = v->template_text;
+    options.normal_prompt = v->normal;
+    options.detail = v->detail;
+    options.attention_res = v->attention_res;
+    options.guided_first = v->guided_first;
+    options.guided_last = v->guided_last;
+    options.inner = v->inner;
+    options.lambda = v->lambda;
+    options.growth = or_none(v->growth);
+    options.words_mean = v->words_mean;
+    options.prompt_rate = or_none(v->prompt_rate);
+    options.image_weight = or_none(v->image_weight);
+    options.image_share = or_none(v->image_share);
+    options.gain = or_none(v->gain);
+    options.odd_off = v->odd_off;
+    options.measure = v->measure;
+    options.no_change_mask = v->no_change_mask;
     return options;
+}
+
+/* "nut.png" and "_mask.png" give "nut_mask.png"; to be freed. */
+static char *beside(const char *path, const char *ending)
+{
+    const size_t stem = strlen(path) - 4, size = stem + strlen(ending) + 1;
+    char *out = malloc(size);
+    if (out)
+        snprintf(out, size, "%.*s%s", (int)stem, path, ending);
+    return out;
+}
+
+static bl_result write_extra(job *j, const char *path, const bl_image *image)
+{
+    bl_result result = image->pixels ? bl_image_write_png(path, image, NULL, 0) : BL_OK;
+    if (result == BL_OK && image->pixels)
+        session_say(&j->s, "%s", path);
+    return result;
+}
+
+/* The picture last: when it is there, all that belongs to it is. */
+static bl_result write_all(job *j, const char *path, const bl_generate_result *made)
+{
+    const generate_values *v = j->values;
+    char *mask = beside(path, "_mask.png");
+    bl_result result = mask ? write_extra(j, mask, &made->mask) : session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
+    free(mask);
+    if (result == BL_OK && v->attention)
+        result = write_extra(j, v->attention, &made->attention);
+    if (result == BL_OK && v->trace && !trace_write(v->trace, made))
+        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written", v->trace);
+    if (result == BL_OK && v->plot)
+        result = trace_plot(v->plot, made);
+    return result == BL_OK ? picture_write(path, made, v->photo != NULL) : result;
 }
 
 static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
@@ -62,7 +121,7 @@ static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_resul
     char reason[768];
     if (!picture_may_write(path, v->force, reason, sizeof(reason))) /* again: it took minutes */
         return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
-    return picture_write(path, made, v->photo != NULL);
+    return write_all(j, path, made);
 }
 
 /* Keeps what --json tells of one picture, made or failed. */
@@ -101,8 +160,10 @@ static bl_result one_picture(job *j, uint32_t index)
         j->device_bytes = made.device_bytes > j->device_bytes ? made.device_bytes : j->device_bytes;
         session_say(&j->s, "%s: seed %llu, %.1f s", path, (unsigned long long)seed, made.seconds);
         if (v->on.verbose)
-            session_say(&j->s, "%s: %ux%u pixels, %u evaluations of the U-Net, %s of device memory", path, made.image.width,
-                        made.image.height, made.steps_run, format_bytes(bytes, (double)made.device_bytes));
+            session_say(&j->s, "%s: %ux%u pixels, %u steps, %s of device memory; U-Net %u forward, %u backward, %u decodings; %.1f GFLOP, "
+                        "%.2f times those of the plain loop", path, made.image.width, made.image.height, made.steps_run,
+                        format_bytes(bytes, (double)made.device_bytes), made.forwards, made.backwards, made.decodes, made.gflop,
+                        made.gflop / made.plain_gflop);
         progress_clear(&j->s.progress);
         if (!v->on.json)
             print_line("%s", path);
@@ -167,11 +228,40 @@ static int dry_run(job *j)
 /* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
 static int check_values(const command *c, const generate_values *v)
 {
-    if (!picture_has_png_name(v->out))
-        return options_refuse(c, "--out: \"%s\" must end in .png, the only format written", v->out);
+    const struct { const char *name, *path; } files[] = { { "out", v->out }, { "save-attention", v->attention }, { "plot", v->plot } };
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        if (files[i].path && !picture_has_png_name(files[i].path))
+            return options_refuse(c, "--%s: \"%s\" must end in .png, the only format written", files[i].name, files[i].path);
+    if (!v->prompt && (!v->object || !v->defect))
+        return options_refuse(c, "--prompt TEXT is missing, or --object and --defect");
+    if (v->count > 1 && (v->attention || v->trace || v->plot))
+        return options_refuse(c, "--save-attention, --trace and --plot are for one picture, not for --count %u", v->count);
+    if (v->mask_smallest > v->mask_largest)
+        return options_refuse(c, "--mask-smallest is %g, above --mask-largest, %g", (double)v->mask_smallest, (double)v->mask_largest);
     if (!v->seed.random && v->seed.value > UINT64_MAX - (v->count - 1))
         return options_refuse(c, "--count: the seed of picture %u would be above 2^64 - 1", v->count);
     return 0;
+}
+
+/* --mask names a file, not a way to make one. */
+static bool mask_file(const generate_values *v)
+{
+    return v->mask && strcmp(v->mask, "auto") && strcmp(v->mask, "foreground") && strcmp(v->mask, "none");
+}
+
+/* Where the photo may change: as told, else with guided words its foreground. */
+static bl_result read_mask(job *j)
+{
+    const generate_values *v = j->values;
+    const bool guided = v->defect || (v->prompt && strstr(v->prompt, "[["));
+    if (mask_file(v))
+        return bl_image_read(v->mask, 1, &j->mask);
+    if (!v->photo || (v->mask && !strcmp(v->mask, "none")) || (!v->mask && !guided) ||
+        (!v->mask && v->method && !strcmp(v->method, "anomalyany")))
+        return BL_OK;
+    const bl_mask_options options = { sizeof(options), v->mask && !strcmp(v->mask, "auto") ? v->mask_shape : "foreground", v->mask_smallest,
+                                      v->mask_largest, j->seed };
+    return bl_mask_auto(&j->photo, &options, &j->mask);
 }
 
 /* Every output name, before minutes are spent; neither the photo nor the mask is ever replaced. */
@@ -184,7 +274,7 @@ static bl_result check_outputs(job *j)
         bl_result result = BL_OK;
         if (!path)
             result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
-        else if ((v->photo && picture_same_file(path, v->photo)) || (v->mask && picture_same_file(path, v->mask)))
+        else if ((v->photo && picture_same_file(path, v->photo)) || (mask_file(v) && picture_same_file(path, v->mask)))
             result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", path);
         else if (!picture_may_write(path, v->force, reason, sizeof(reason)))
             result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
@@ -218,12 +308,14 @@ static bl_result prepare(job *j)
         result = choose_seed(j);
     if (result == BL_OK && v->photo)
         result = bl_image_read(v->photo, 3, &j->photo);
-    if (result == BL_OK && v->mask)
-        result = bl_image_read(v->mask, 1, &j->mask);
+    if (result == BL_OK)
+        result = read_mask(j);
     if (result == BL_OK)
         result = session_open(&j->s);
     if (result == BL_OK)
         result = bl_model_open(j->s.context, v->model, &j->model);
+    if (result == BL_OK && v->clip)
+        result = bl_model_open_clip(j->model, v->clip);
     return result == BL_OK && signals_stop() ? BL_ERROR_CANCELLED : result;
 }
 
@@ -325,7 +417,18 @@ static const cli_option options[] = {
       .required = true,
       .help = "Stable Diffusion 1.x or 2.x checkpoint in diffusers layout (folders tokenizer, text_encoder, unet, vae, scheduler)" },
     { .name = "prompt", .letter = 'p', .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(prompt),
-      .help = "what the picture shows, at most 75 tokens ('blemish tokens' counts them)", .required = true },
+      .help = "what the picture shows, at most 75 tokens ('blemish tokens' counts them); [[words]] in double brackets are guided" },
+    { .name = "object", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(object), .excludes = "prompt", .needs = "defect",
+      .help = "instead of --prompt: what is in the photo, \"hazelnut\"" },
+    { .name = "defect", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(defect), .excludes = "prompt", .needs = "object",
+      .help = "and what is wrong with it, \"damaged\": the guided words" },
+    { .name = "template", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(template_text), .needs = "object",
+      .help = "the prompt made of them", .otherwise = "\"a photo of a {object} that is {defect}\"" },
+    { .name = "normal", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(normal),
+      .help = "prompt of the photo without a defect, for the mask of what changed",
+      .otherwise = "\"a photo of a {object}\", or the prompt without its guided words" },
+    { .name = "detail", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(detail),
+      .help = "a longer description of the defect: the text embedding moves towards it", .otherwise = "none" },
     { .name = "negative", .letter = 'n', .argument = "TEXT", .type = OPTION_TEXT, AT(negative),
       .help = "what it should not show", .otherwise = "nothing" },
     { .name = "out", .letter = 'o', .argument = "FILE.png", .type = OPTION_PATH, AT(out), .value = "blemish.png",
@@ -339,8 +442,15 @@ static const cli_option options[] = {
 
     { .group = "From a photo", .name = "photo", .argument = "FILE", .type = OPTION_PATH, AT(photo),
       .help = "PNG or JPEG to start from, any size", .otherwise = "none, the words alone" },
-    { .name = "mask", .argument = "FILE", .type = OPTION_PATH, AT(mask), .needs = "photo",
-      .help = "grey picture; the photo may change only where it is not black", .otherwise = "everywhere" },
+    { .name = "mask", .argument = "FILE|auto|foreground|none", .type = OPTION_PATH, AT(mask), .needs = "photo",
+      .help = "grey picture: the photo may change only where it is not black. auto: a random shape on the object, by the seed of the first "
+              "picture", .otherwise = "the object (foreground) with guided words, else everywhere" },
+    { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape), .value = "ellipse",
+      .help = "of --mask auto" },
+    { .name = "mask-smallest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_smallest), .value = "0.05",
+      .help = "size of --mask auto, as a share of the object: at least" },
+    { .name = "mask-largest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_largest), .value = "0.25",
+      .help = "and at most" },
     { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
       .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
 
@@ -358,18 +468,60 @@ static const cli_option options[] = {
       .help = "pndm-diffusers starts in mid-table as diffusers does, for comparison", .otherwise = "what scheduler_config.json says" },
     { .name = "spacing", .argument = "NAME", .type = OPTION_CHOICE, .choices = "leading|trailing|linspace", AT(spacing),
       .help = "which timesteps are visited", .otherwise = "what scheduler_config.json says" },
+    { .group = "How the defect is made", .name = "method", .argument = "NAME", .type = OPTION_CHOICE, .choices = "cut|anomalyany|attend|sd",
+      AT(method), .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: the "
+      "authors' published code, step for step. attend: attention is raised directly, without a gradient. sd: plain image-to-image",
+      .otherwise = "cut with a photo and guided words, else sd" },
+    { .name = "clip", .argument = "DIR", .type = OPTION_PATH, AT(clip), .needs = "photo",
+      .help = "CLIP model (ViT-L/14): the picture is also led towards the words by its image loss", .otherwise = "none" },
+    { .name = "lambda", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1e6, AT(lambda), .value = "0",
+      .help = "step size of cut, or of anomalyany's strong update; 0: 10, or 20" },
+    { .name = "growth", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1000, AT(growth), .value = "1",
+      .help = "the first guided step of cut is 1 + X times as large as the last" },
+    { .name = "inner", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 100, AT(inner), .value = "1",
+      .help = "updates in each guided step of cut" },
+    { .name = "guided-first", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 1000, AT(guided_first),
+      .help = "first step that is guided", .otherwise = "1" },
+    { .name = "guided-last", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 1000, AT(guided_last),
+      .help = "last step that is guided", .otherwise = "the last" },
+    { .name = "words-mean", .type = OPTION_FLAG, AT(words_mean),
+      .help = "several guided tokens: their mean counts, not the worst of them" },
+    { .name = "attention-res", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 256, AT(attention_res),
+      .help = "grid of the attention maps in cells", .otherwise = "16, or a quarter of the latents if that is more" },
+    { .name = "prompt-rate", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, AT(prompt_rate), .value = "0.1",
+      .help = "share of the way to --detail in each guided step of cut" },
+    { .name = "image-weight", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1e6, AT(image_weight), .value = "1",
+      .help = "weight of the image loss of cut, with --clip" },
+    { .name = "image-share", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, AT(image_share), .value = "0.3",
+      .help = "the last share of the steps has an image loss" },
+    { .name = "gain", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 50, AT(gain), .value = "3",
+      .help = "attend: added to the attention logits of the guided words inside the mask" },
+    { .name = "odd-off", .argument = "LIST", .type = OPTION_TEXT, .min = 1, AT(odd_off),
+      .help = "anomalyany: oddities of the published code to leave out, of scheduler,maps,blend,prompt,gate, or all", .otherwise = "none" },
+
+    { .group = "What to keep besides the picture", .name = "no-mask-out", .type = OPTION_FLAG, AT(no_change_mask),
+      .help = "no FILE_mask.png of what changed, which costs a second, defect-free denoising" },
+    { .name = "save-attention", .argument = "FILE.png", .type = OPTION_PATH, AT(attention),
+      .help = "the guided words' attention over the picture" },
+    { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace), .help = "loss, localisation, gradient and step size of every update, as "
+      "JSON lines" },
+    { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
+    { .name = "measure", .type = OPTION_FLAG, AT(measure), .help = "cut: evaluate the loss after the updates of each step, too, for the trace" },
     SESSION_OPTIONS(generate_values),
 };
 
 const command command_generate = {
     .name = "generate", .summary = "makes pictures from words, or from a photo and words",
-    .usage = "--model DIR --prompt TEXT [options]",
-    .text = "Makes a picture from words, or changes a photo as the words say, with a Stable\n"
-            "Diffusion checkpoint on your GPU. Prints the name of every picture it wrote.\n"
+    .usage = "--model DIR (--prompt TEXT | --object TEXT --defect TEXT --photo FILE) [options]",
+    .text = "Makes a picture of a defect that nobody has photographed from a photo of a\n"
+            "normal product and a few words, with a Stable Diffusion checkpoint on your GPU,\n"
+            "and FILE_mask.png, which shows what changed. Or makes a picture from words.\n"
+            "Prints the name of every picture it wrote.\n"
             "The parameters are stored in the picture, and so is the mark that a model made\n"
             "it (IPTC digital source type). Nothing is written when it is interrupted or\n"
             "fails.",
-    .examples = "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
+    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut --defect cracked\n"
+                "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
                 "  blemish generate -m ~/models/sd15 -p \"a photo of a cracked hazelnut\" \\\n"
                 "      --photo nut.png --mask spot.png --strength 0.6 --count 4 --out crack.png\n",
     .options = options, .option_count = sizeof(options) / sizeof(options[0]), .run = run,

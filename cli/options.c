@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 48, LONG_BASE = 256, HELP_WIDTH = 79, HELP_COLUMN = 26 };
+enum { OPTIONS_MAX = 80, LONG_BASE = 256, HELP_WIDTH = 79, HELP_COLUMN = 26 };
 
 int options_refuse(const command *c, const char *format, ...)
 {

@@ -103,10 +103,24 @@ fail:
     return result;
 }
 
+bl_result bl_model_open_clip(bl_model *model, const char *dir)
+{
+    bl_clip *clip = NULL;
+    if (!model || !dir)
+        return bl_fail(BL_ERROR_USAGE, "bl_model_open_clip: no model or no folder");
+    const bl_result result = bl_clip_open(model->checkpoint, dir, &clip);
+    if (result != BL_OK)
+        return result;
+    bl_clip_close(&model->clip);
+    model->clip = clip;
+    return BL_OK;
+}
+
 void bl_model_close(bl_model **model)
 {
     if (!model || !*model)
         return;
+    bl_clip_close(&(*model)->clip);
     bl_checkpoint_close(&(*model)->checkpoint);
     bl_free(*model);
     *model = NULL;

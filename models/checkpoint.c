@@ -1,5 +1,6 @@
 /* Layer 4. */
 #include "checkpoint.h"
+#include "recompute.h"
 #include "file.h"
 #include <stdio.h>
 #include <string.h>
@@ -240,6 +241,21 @@ static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const c
 }
 
 /* Plans a stage, makes room for it, loads what the graph asks for and records it. */
+/* Device memory that activations may take once the weights are there and everything has gone that may go. */
+static uint64_t room_for(bl_checkpoint *c, int net, const bl_graph *g)
+{
+    if (!c->planning)
+        see_held(c);
+    uint64_t taken = c->held.all, room = bl_device_limit(c->context->device);
+    const uint64_t missing = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]), table = 1 << 20; /* the step table, rounding */
+    for (int i = 0; i < BL_NET_COUNT; i++)
+        if (i != net && !c->live[i])
+            taken -= BL_MIN(c->held.nets[i], taken);
+    room -= BL_MIN(taken, room);
+    room -= BL_MIN(missing, room);
+    return room - BL_MIN(table, room);
+}
+
 bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
@@ -247,7 +263,8 @@ bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, u
     bl_graph_keep(s->graph, s->out);
     BL_TRY(bl_graph_check(s->graph));
     BL_TRY(bl_graph_fuse(s->graph));
-    BL_TRY(bl_plan_create(s->graph, bl_block_limit(c->context->device), &plan));
+    BL_TRY(bl_plan_within(s->graph, s->forward_nodes, bl_block_limit(c->context->device), room_for(c, (int)net, s->graph), &plan,
+                          &s->segments));
     BL_TRY(make_room(c, (int)net, s->graph, name, bl_exec_bytes_of(plan, steps)));
     s->owner = c;
     s->net = net;

@@ -44,6 +44,7 @@ typedef struct bl_stage {
     bl_value gain, gain_masks[BL_MAX_LEVELS]; /* see bl_unet_gain */
     bl_value out;                    /* kept output */
     uint32_t forward_nodes;          /* with a gradient: what comes before it, and may be computed again to save memory; else 0 */
+    uint32_t segments;               /* of that, each but the last computed again; 1: none */
     bl_checkpoint *owner;            /* set by bl_stage_finish */
     bl_net_kind net;
     uint64_t activations;            /* bytes */

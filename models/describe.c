@@ -43,6 +43,34 @@ static json_t *plan_json(const bl_checkpoint *c)
     return plan;
 }
 
+/* How the defect was made: what the method uses, and nothing else. */
+static json_t *method_json(const bl_description *d)
+{
+    const bl_method_spec *m = d->method;
+    json_t *tokens = json_array();
+    json_t *j = json_pack("{s:s}", "name", bl_method_name(m->kind));
+    for (uint32_t i = 0; i < d->words->count; i++)
+        json_array_append_new(tokens, json_integer((json_int_t)d->words->tokens[i]));
+    json_object_set_new(j, "tokens", tokens);
+    if (d->words->count)
+        json_object_update_new(j, json_pack("{s:s,s:i,s:b}", "normal_prompt", d->words->normal, "attention_level", (int)m->guide.level,
+                                            "words_mean", m->guide.mean));
+    if (m->kind == BL_METHOD_CUT)
+        json_object_update_new(j, json_pack("{s:f,s:f,s:i,s:i,s:i,s:f,s:f,s:f,s:b}", "lambda", shortest(m->lambda), "growth",
+            shortest(m->growth), "guided_first", (int)m->first + 1, "guided_last", (int)m->last + 1, "inner", (int)m->inner, "prompt_rate",
+            shortest(m->prompt_rate), "image_weight", shortest(m->image_weight), "image_share", shortest(m->image_share), "image_loss",
+            m->image != NULL));
+    if (m->kind == BL_METHOD_ANOMALYANY)
+        json_object_update_new(j, json_pack("{s:f,s:i,s:b}", "scale", shortest(m->scale), "oddities", (int)m->odd, "image_loss",
+                                            m->image != NULL));
+    if (m->kind == BL_METHOD_ATTEND)
+        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->gain_first + 1, "guided_last",
+                                            (int)m->gain_last + 1));
+    if (d->options->detail)
+        json_object_set_new(j, "detail", json_string(d->options->detail));
+    return j;
+}
+
 bl_result bl_describe(const bl_description *d, char **json, char **text)
 {
     bl_result result = BL_OK;
@@ -54,7 +82,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     *json = *text = NULL;
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
     json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish",
-        "version", bl_version(), "model", d->model->name, "prompt", o->prompt, "negative_prompt", negative, "width", (int)d->width,
+        "version", bl_version(), "model", d->model->name, "prompt", d->words->prompt, "negative_prompt", negative, "width", (int)d->width,
         "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
         "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision",
         precision, "device", c->device->info.name, "caps", c->caps);
@@ -62,15 +90,16 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", json_boolean(o->mask));
+        json_object_set_new(object, "method", method_json(d));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
     snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
              shortest(d->guidance), seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
-    const size_t size = strlen(o->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
+    const size_t size = strlen(d->words->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
     *text = bl_alloc(size, 1);
     if (!*text)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for parameters"));
-    int n = snprintf(*text, size, "%s\n%s%s%s%s", o->prompt, *negative ? "Negative prompt: " : "", negative, *negative ? "\n" : "", line);
+    int n = snprintf(*text, size, "%s\n%s%s%s%s", d->words->prompt, *negative ? "Negative prompt: " : "", negative, *negative ? "\n" : "", line);
     if (o->photo)
         n += snprintf(*text + n, size - (size_t)n, "%g", shortest(d->strength));
     snprintf(*text + n, size - (size_t)n, ", Model: %s, Version: blemish %s", d->model->name, bl_version());

@@ -1,6 +1,8 @@
 /* The order of one generation. Layer 5. */
+#include "change.h"
 #include "checkpoint.h"
 #include "image.h"
+#include "method.h"
 #include "model.h"
 #include "noise.h"
 #include "resample.h"
@@ -11,6 +13,8 @@
 
 enum { MIN_SIDE = 64, MAX_SIDE = 2048, MAX_STEPS = 1000 };
 
+enum { MAX_INNER = 100 };
+
 /* Options with defaults filled in, and what is derived from them. */
 typedef struct job {
     const bl_generate_options *o;
@@ -19,9 +23,24 @@ typedef struct job {
     float strength, guidance;
     bl_scheduler_config scheduler;
     bl_schedule schedule;
+    bl_method_spec method;
+    bool guided;                 /* there are words to guide: maps, mask, attention */
+    bool changes;                /* the mask of what changed is wanted */
+    bl_words words;
     size_t values;               /* of the latents */
-    float *embedding, *start, *source, *noise, *mask, *latents;
+    float *embedding, *normal, *detail; /* each [branches, positions, channels]; the latter two may be NULL */
+    float *start, *source, *noise, *mask, *latents, *plain;
+    float *gain_masks[BL_MAX_LEVELS];
+    bl_stage sampler;
+    bl_method guide;
+    bl_image_guide image;
+    bl_trace_step *trace;
+    uint32_t trace_count, trace_room;
+    double flops, sampler_flops, decode_flops;
 } job;
+
+static void draw_noise(void *context, uint32_t step, float *noise);
+static void note_update(void *context, const bl_update *u);
 
 static bl_result check_range(const char *name, float v, float low, float high)
 {
@@ -36,14 +55,133 @@ static bl_result check_side(const char *name, uint32_t v, uint32_t multiple)
     return v % multiple ? bl_fail(BL_ERROR_USAGE, "%s is %u pixels; this model needs multiples of %u", name, v, multiple) : BL_OK;
 }
 
+static const char *const method_names[] = { "cut", "anomalyany", "attend", "sd" }; /* in the order of bl_method_kind */
+static const char *const oddity_names[] = { "maps", "blend", "prompt", "gate", "scheduler" };
+static const unsigned oddity_bits[] = { BL_ODD_MAPS, BL_ODD_BLEND, BL_ODD_PROMPT, BL_ODD_GATE, BL_ODD_SCHEDULER };
+
+const char *bl_method_name(bl_method_kind kind) { return method_names[kind]; }
+
+/* Takes the oddities that a list names out of *odd. */
+static bl_result parse_oddities(const char *list, unsigned *odd)
+{
+    for (const char *s = list; *s; s += *s == ',') {
+        const size_t n = strcspn(s, ",");
+        size_t i = 0;
+        while (i < BL_COUNT(oddity_names) && (strlen(oddity_names[i]) != n || memcmp(oddity_names[i], s, n)))
+            i++;
+        if (i == BL_COUNT(oddity_names) && !(n == 3 && !memcmp(s, "all", 3)))
+            return bl_fail(BL_ERROR_USAGE, "oddity \"%.*s\" is not known; there are maps, blend, prompt, gate, scheduler, all", (int)n, s);
+        *odd &= i == BL_COUNT(oddity_names) ? 0 : ~oddity_bits[i];
+        s += n;
+    }
+    return BL_OK;
+}
+
+/* 0 means the default, a negative number none. */
+static float value_or(float v, float otherwise) { return v == 0 ? otherwise : v < 0 ? 0 : v; }
+
+/* The level of the maps: the grid that `res` asks for, or the nearest with cross-attention. */
+static uint32_t map_level(const job *j)
+{
+    const bl_unet_config *c = &j->c->unet;
+    const uint32_t side = BL_MAX(j->h, j->w), res = j->o->attention_res ? j->o->attention_res : BL_MAX(16, side / 4);
+    uint32_t best = 0;
+    double least = INFINITY;
+    for (uint32_t level = 0; level < c->levels; level++) {
+        const double off = fabs(log2((double)(side >> level) / res));
+        if (bl_unet_has_maps(c, level) && off < least) {
+            least = off;
+            best = level;
+        }
+    }
+    return best;
+}
+
+static bl_result fill_in_method(job *j)
+{
+    bl_result result = BL_OK;
+    const bl_generate_options *o = j->o;
+    const bl_checkpoint *c = j->c;
+    bl_method_spec *m = &j->method;
+    size_t kind = o->method ? 0 : o->photo && j->words.count ? BL_METHOD_CUT : BL_METHOD_SD;
+    while (o->method && kind < BL_COUNT(method_names) && strcmp(method_names[kind], o->method))
+        kind++;
+    if (kind == BL_COUNT(method_names))
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "method \"%s\" is not known; there are cut, anomalyany, attend, sd", o->method));
+    if (kind != BL_METHOD_SD && (!o->photo || !j->words.count))
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "method %s needs %s", method_names[kind],
+                       !o->photo ? "a photo" : "guided words: an object and a defect, or a prompt with [[words]]"));
+    *m = (bl_method_spec){ .kind = (bl_method_kind)kind, .schedule = &j->schedule, .branches = j->branches, .growth = value_or(o->growth, 1),
+        .lambda = value_or(o->lambda, 10), .inner = o->inner ? o->inner : 1, .prompt_rate = value_or(o->prompt_rate, 0.1f),
+        .image_weight = value_or(o->image_weight, 1), .image_share = value_or(o->image_share, 0.3f), .measure = o->measure != 0,
+        .odd = BL_ODD_ALL, .scale = value_or(o->lambda, 20), .gain = value_or(o->gain, 3), .update = note_update, .context = j };
+    static const struct { uint32_t step; float value; } thresholds[] = { { 0, 0.05f }, { 10, 0.5f }, { 20, 0.8f } };
+    for (; m->threshold_count < BL_COUNT(thresholds); m->threshold_count++) {
+        m->thresholds[m->threshold_count].step = thresholds[m->threshold_count].step;
+        m->thresholds[m->threshold_count].value = thresholds[m->threshold_count].value;
+    }
+    BL_TRY(check_range("lambda", m->lambda, 1e-6f, 1e6f));
+    BL_TRY(check_range("the growth", m->growth, 0, 1000));
+    BL_TRY(check_range("the rate of the prompt", m->prompt_rate, 0, 1));
+    BL_TRY(check_range("the weight of the image loss", m->image_weight, 0, 1e6f));
+    BL_TRY(check_range("the share of the image loss", m->image_share, 0, 1));
+    BL_TRY(check_range("the gain", m->gain, 0, 50));
+    if (m->inner > MAX_INNER)
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "%u updates in a step; at most %d", m->inner, MAX_INNER));
+    if (o->odd_off)
+        BL_TRY(parse_oddities(o->odd_off, &m->odd));
+    j->guided = o->photo && j->words.count;
+    j->changes = j->guided && !o->no_change_mask;
+    /* Stable Diffusion 1 pads with the end token, which competes as in the published code; in 2 only real words do. */
+    uint32_t used = c->text.positions;
+    if (bl_tokenizer_pad(c->tokenizer) != bl_tokenizer_eos(c->tokenizer)) {
+        int32_t *ids = bl_alloc(c->text.positions, sizeof(*ids));
+        const bl_result encoded = ids ? bl_tokenizer_encode_padded(c->tokenizer, j->words.prompt, c->text.positions, ids, &used) : BL_ERROR_MEMORY;
+        bl_free(ids);
+        BL_TRY(encoded);
+    }
+    m->guide = (bl_guide_spec){ .h = j->h, .w = j->w, .level = map_level(j), .branches = 1, .slice = used - 1, .count = j->words.count,
+        .smooth = true, .mean = o->words_mean != 0 };
+    memcpy(m->guide.tokens, j->words.tokens, sizeof(m->guide.tokens));
+fail:
+    return result;
+}
+
+/* The scheduler that the method needs, if the caller names none; NULL: the checkpoint's own. */
+static const char *scheduler_of(const job *j)
+{
+    if (j->o->scheduler)
+        return j->o->scheduler;
+    if (j->method.kind == BL_METHOD_ANOMALYANY && j->c->scheduler.kind == BL_SCHEDULER_PNDM)
+        return j->method.odd & BL_ODD_SCHEDULER ? "pndm-diffusers" : "pndm";
+    return j->method.kind == BL_METHOD_CUT ? "ddim" : NULL;
+}
+
+/* What depends on the number of steps. */
+static bl_result fill_in_schedule(job *j)
+{
+    const bl_generate_options *o = j->o;
+    bl_method_spec *m = &j->method;
+    const uint32_t count = j->schedule.count, first = o->guided_first ? o->guided_first : 1, last = o->guided_last ? o->guided_last : count;
+    if (j->guided && (first > last || last > count))
+        return bl_fail(BL_ERROR_USAGE, "guided steps %u to %u; %u steps run", first, last, count);
+    m->first = m->gain_first = first - 1;
+    m->last = m->gain_last = last - 1;
+    m->image_steps = (uint32_t)(j->steps * (double)j->strength + 1e-6);
+    if (m->kind == BL_METHOD_ANOMALYANY && (m->odd & BL_ODD_BLEND)) {
+        m->draw = draw_noise;
+        return bl_schedule_blend_before(&j->scheduler, &j->schedule);
+    }
+    return BL_OK;
+}
+
 static bl_result fill_in(job *j)
 {
     bl_result result = BL_OK;
     const bl_generate_options *o = j->o;
     const bl_checkpoint *c = j->c;
     const uint32_t f = bl_vae_factor(&c->vae), multiple = f << (c->unet.levels - 1);
-    if (!o->prompt)
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "a prompt is needed"));
+    BL_TRY(bl_words_make(c->tokenizer, o->prompt, o->object, o->defect, o->template_text, o->normal_prompt, c->text.positions, &j->words));
     if (o->mask && !o->photo)
         BL_TRY(bl_fail(BL_ERROR_USAGE, "a mask needs a photo"));
     if (o->photo)
@@ -70,10 +208,18 @@ static bl_result fill_in(job *j)
     j->w = j->width / f;
     j->branches = j->guidance == 1 ? 1 : 2;
     j->values = (size_t)c->unet.in_channels * j->h * j->w;
+    BL_TRY(fill_in_method(j));
     j->scheduler = c->scheduler;
-    BL_TRY(bl_scheduler_config_override(&j->scheduler, o->scheduler, o->spacing));
+    BL_TRY(bl_scheduler_config_override(&j->scheduler, scheduler_of(j), o->spacing));
     BL_TRY(bl_schedule_create(&j->scheduler, j->steps, o->photo ? (double)j->strength : 1, 0, j->guidance, &j->schedule));
-    j->embedding = bl_alloc((size_t)j->branches * c->text.positions * c->text.channels, sizeof(float));
+    BL_TRY(fill_in_schedule(j));
+    const size_t words = (size_t)j->branches * c->text.positions * c->text.channels;
+    j->embedding = bl_alloc(words, sizeof(float));
+    j->normal = j->changes ? bl_alloc(words, sizeof(float)) : NULL;
+    j->detail = o->detail ? bl_alloc(words, sizeof(float)) : NULL;
+    if ((j->changes && !j->normal) || (o->detail && !j->detail))
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for text embeddings"));
+    j->method.detail = j->detail;
     j->start = bl_alloc(j->values, sizeof(float));
     j->source = bl_alloc(j->values, sizeof(float));
     j->noise = bl_alloc(j->values, sizeof(float));
@@ -86,31 +232,51 @@ fail:
 
 static void job_free(job *j)
 {
-    float *arrays[] = { j->embedding, j->start, j->source, j->noise, j->mask, j->latents };
+    float *arrays[] = { j->embedding, j->normal, j->detail, j->start, j->source, j->noise, j->mask, j->latents, j->plain };
+    bl_method_destroy(&j->guide);
+    bl_image_guide_destroy(&j->image);
+    bl_stage_destroy(&j->sampler);
     for (size_t i = 0; i < BL_COUNT(arrays); i++)
         bl_free(arrays[i]);
+    for (size_t i = 0; i < BL_MAX_LEVELS; i++)
+        bl_free(j->gain_masks[i]);
+    bl_free(j->trace);
+    bl_words_free(&j->words);
     bl_schedule_free(&j->schedule);
 }
 
-static bl_result encode_prompts(job *j)
+/* Embedding of a text, after the negative one if there are two branches; `what` for messages about a text of the caller's. */
+static bl_result encode_prompt(job *j, const char *text, const char *what, float *out)
 {
     bl_result result = BL_OK;
     const uint32_t n = j->c->text.positions;
-    const char *texts[2] = { j->o->negative_prompt ? j->o->negative_prompt : "", j->o->prompt };
+    const char *texts[2] = { j->o->negative_prompt ? j->o->negative_prompt : "", text };
     int32_t *ids = bl_alloc(2 * (size_t)n, sizeof(*ids));
     if (!ids)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for tokens");
     for (uint32_t i = 0; i < 2; i++) {
         const bl_result encoded = bl_tokenizer_encode_padded(j->c->tokenizer, texts[i], n, ids + i * n, NULL);
-        if (encoded == BL_ERROR_INPUT && !i)
-            bl_fail(encoded, "negative %s", bl_last_error()); /* the tokenizer speaks of a "prompt" */
+        if (encoded == BL_ERROR_INPUT)
+            bl_fail(encoded, "%s%s", i ? what : "negative ", bl_last_error()); /* the tokenizer speaks of a "prompt" */
         BL_TRY(encoded);
     }
-    bl_context_progress(j->c->context, "text", 0, 1);
-    BL_TRY(bl_encode_text(j->c, ids + (j->branches == 1 ? n : 0), j->branches, j->embedding));
-    bl_context_progress(j->c->context, "text", 1, 1);
+    BL_TRY(bl_encode_text(j->c, ids + (j->branches == 1 ? n : 0), j->branches, out));
 fail:
     bl_free(ids);
+    return result;
+}
+
+static bl_result encode_prompts(job *j)
+{
+    bl_result result = BL_OK;
+    bl_context_progress(j->c->context, "text", 0, 1);
+    BL_TRY(encode_prompt(j, j->words.prompt, "", j->embedding));
+    if (j->normal)
+        BL_TRY(encode_prompt(j, j->words.normal, "normal ", j->normal));
+    if (j->detail)
+        BL_TRY(encode_prompt(j, j->o->detail, "detailed ", j->detail));
+    bl_context_progress(j->c->context, "text", 1, 1);
+fail:
     return result;
 }
 
@@ -152,14 +318,18 @@ static bl_result encode_photo(job *j)
     if (j->o->mask) {
         const size_t cells = (size_t)j->h * j->w;
         uint32_t white = 0;
-        BL_TRY(fit(j->o->mask, j->w, j->h, j->width, j->height, BL_FILTER_NEAREST, &mask));
+        /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
+        const uint32_t f = j->method.kind == BL_METHOD_ANOMALYANY ? 1 : bl_vae_factor(&j->c->vae);
+        BL_TRY(fit(j->o->mask, j->w * f, j->h * f, j->width, j->height, BL_FILTER_NEAREST, &mask));
         j->mask = bl_alloc(cells, sizeof(*j->mask));
         if (!j->mask)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
-        for (size_t i = 0; i < cells; i++) {
-            j->mask[i] = mask.pixels[i] != 0;
-            white += mask.pixels[i] != 0;
-        }
+        for (size_t i = 0; i < cells * f * f; i++)
+            if (mask.pixels[i])
+                j->mask[i / (f * j->w) / f * j->w + i % (f * j->w) / f] = 1;
+        for (size_t i = 0; i < cells; i++)
+            white += j->mask[i] != 0;
+        j->method.mask = j->mask;
         if (!white)
             BL_TRY(bl_fail(BL_ERROR_INPUT, "the mask is black everywhere at %u x %u latents: nothing may change", j->w, j->h));
     }
@@ -180,6 +350,180 @@ static bl_result check_picture(const bl_image *image)
     return bl_fail(BL_ERROR_OUTPUT, "the picture is one flat colour; it is not kept");
 }
 
+/* --- the method ----------------------------------------------------------------------------------------------------------- */
+
+/* Noise of the blending of a step; the first one is that of a run without a method. */
+static void draw_noise(void *context, uint32_t step, float *noise)
+{
+    const job *j = context;
+    bl_noise_normal(j->o->seed, BL_NOISE_BLEND, step * (uint64_t)j->values, j->values, noise);
+}
+
+static void note_update(void *context, const bl_update *u)
+{
+    job *j = context;
+    if (u->kind == BL_UPDATE_EMBEDDING)
+        return;
+    if (j->trace_count == j->trace_room) {
+        const uint32_t room = 2 * j->trace_room + 64;
+        bl_trace_step *grown = bl_resize(j->trace, room, sizeof(*grown));
+        if (!grown)
+            return; /* a shorter trace: the picture matters more */
+        j->trace = grown;
+        j->trace_room = room;
+    }
+    j->trace[j->trace_count++] = (bl_trace_step){ .step = u->step + 1, .inner = u->inner + 1, .measured = u->kind == BL_UPDATE_STAGE,
+        .timestep = u->t, .attention_loss = u->attention_loss, .image_loss = u->kind == BL_UPDATE_STAGE ? NAN : u->image_loss, .n = u->n,
+        .x = u->x, .y = u->y, .gradient_norm = (float)u->norm, .alpha = u->size, .seconds = (float)u->seconds };
+}
+
+/* What the latents look like, roughly and at once: a linear map to colours, found by regression for Stable Diffusion 1. */
+static bl_result preview(job *j, uint32_t step, const float *latents)
+{
+    static const float colours[4][3] = {
+        { 0.298f, 0.207f, 0.208f }, { 0.187f, 0.286f, 0.173f }, { -0.158f, 0.189f, 0.264f }, { -0.184f, -0.271f, -0.473f },
+    };
+    const size_t cells = (size_t)j->h * j->w, channels = BL_MIN(j->c->unet.in_channels, 4);
+    bl_image small;
+    const bl_result result = bl_image_create(j->w, j->h, 3, &small);
+    if (result != BL_OK)
+        return result;
+    for (size_t i = 0; i < cells; i++)
+        for (size_t k = 0; k < 3; k++) {
+            float v = 0;
+            for (size_t c = 0; c < channels; c++)
+                v += colours[c][k] * latents[c * cells + i];
+            small.pixels[3 * i + k] = (uint8_t)lrintf(255 * BL_MIN(BL_MAX(v / 2 + 0.5f, 0), 1));
+        }
+    j->o->preview(j->o->preview_user, step + 1, j->schedule.count, &small);
+    bl_image_free(&small);
+    return BL_OK;
+}
+
+static bl_result before_step(void *context, uint32_t step, bl_sample_state *state)
+{
+    job *j = context;
+    return bl_method_before(&j->guide, step, state);
+}
+
+static bl_result after_step(void *context, uint32_t step, const float *latents)
+{
+    job *j = context;
+    j->flops += j->sampler_flops;
+    return j->o->preview ? preview(j, step, latents) : BL_OK;
+}
+
+static bl_result after_plain_step(void *context, uint32_t step, const float *latents)
+{
+    job *j = context;
+    (void)step;
+    (void)latents;
+    j->flops += j->sampler_flops;
+    return BL_OK;
+}
+
+static bl_sample_input input_of(job *j, bool plain)
+{
+    return (bl_sample_input){ .name = plain ? "normal" : "unet", .h = j->h, .w = j->w, .embedding = plain ? j->normal : j->embedding,
+        .branches = j->branches, .start = j->start, .source = j->source, .noise = j->noise, .mask = j->mask, .schedule = &j->schedule,
+        .gain_masks = j->method.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL, .before = j->guided && !plain ? before_step : NULL,
+        .after = plain ? after_plain_step : after_step, .context = j };
+}
+
+/* The mask at every level's size, for the gain; everywhere without one. */
+static bl_result make_gain_masks(job *j)
+{
+    for (uint32_t level = 0; level < j->c->unet.levels && j->method.kind == BL_METHOD_ATTEND; level++) {
+        const size_t cells = (size_t)(j->h >> level) * (j->w >> level);
+        j->gain_masks[level] = bl_alloc(cells, sizeof(float));
+        if (!j->gain_masks[level])
+            return bl_fail(BL_ERROR_MEMORY, "no host memory for masks");
+        if (j->mask)
+            bl_mask_on_grid(j->mask, j->h, j->w, level, j->gain_masks[level]);
+        for (size_t i = 0; i < cells && !j->mask; i++)
+            j->gain_masks[level][i] = 1;
+    }
+    return BL_OK;
+}
+
+/* Every stage that runs while latents are denoised. */
+static bl_result prepare_sampling(job *j, bl_model *model)
+{
+    bl_result result = BL_OK;
+    BL_TRY(make_gain_masks(j));
+    const bl_sample_input in = input_of(j, false);
+    BL_TRY(bl_sample_stage(j->c, &in, &j->sampler));
+    j->sampler_flops = bl_graph_flops(j->sampler.graph);
+    if (model->clip && (j->method.kind == BL_METHOD_CUT || j->method.kind == BL_METHOD_ANOMALYANY)) {
+        BL_TRY(bl_image_guide_for_prompt(j->c, model->clip, j->h, j->w, j->o->detail ? j->o->detail : j->words.prompt, &j->image));
+        j->method.image = &j->image;
+    }
+    if (j->guided)
+        BL_TRY(bl_method_create(j->c, &j->method, &j->guide));
+fail:
+    return result;
+}
+
+/* Denoises with the defect, then without it from the same noise. */
+static bl_result sample_all(job *j)
+{
+    bl_result result = BL_OK;
+    const bl_sample_input in = input_of(j, false), plain = input_of(j, true);
+    BL_TRY(bl_sample(j->c, &j->sampler, &in, j->latents));
+    if (j->changes) {
+        j->plain = bl_alloc(j->values, sizeof(float));
+        if (!j->plain)
+            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
+        BL_TRY(bl_sample(j->c, &j->sampler, &plain, j->plain));
+    }
+fail:
+    return result;
+}
+
+/* The words' attention as one map, the strongest of them in every cell. */
+static float *joined_maps(const job *j)
+{
+    const size_t cells = (size_t)j->guide.guide.mh * j->guide.guide.mw, words = j->words.count;
+    float *map = bl_alloc(cells, sizeof(*map));
+    for (size_t i = 0; map && i < cells * words; i++)
+        map[i / words] = BL_MAX(map[i / words], j->guide.maps[i]);
+    return map;
+}
+
+static bl_result make_pictures(job *j, bl_generate_result *out)
+{
+    bl_result result = BL_OK;
+    bl_image plain = { 0 };
+    const uint32_t mh = j->guide.guide.mh, mw = j->guide.guide.mw;
+    float *map = j->guided ? joined_maps(j) : NULL;
+    if (j->guided && !map)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for attention maps"));
+    j->flops += j->guide.flops;
+    out->forwards = j->guide.forwards + j->schedule.count * j->branches * (j->changes ? 2 : 1);
+    out->backwards = j->guide.backwards;
+    out->decodes = j->guide.decodes + (j->changes ? 2 : 1);
+    bl_method_destroy(&j->guide); /* memory for decoding */
+    bl_image_guide_destroy(&j->image);
+    bl_stage_destroy(&j->sampler);
+    BL_TRY(bl_decode_image(j->c, j->latents, j->h, j->w, &j->decode_flops, &out->image));
+    BL_TRY(check_picture(&out->image));
+    if (j->changes) {
+        BL_TRY(bl_context_cancelled(j->c->context));
+        BL_TRY(bl_decode_image(j->c, j->plain, j->h, j->w, &j->decode_flops, &plain));
+        BL_TRY(bl_change_mask(&out->image, &plain, map, mh, mw, j->mask, j->h, j->w, &out->mask));
+    }
+    if (map)
+        BL_TRY(bl_attention_overlay(&out->image, map, mh, mw, &out->attention));
+    out->gflop = 1e-9 * (j->flops + j->decode_flops * (j->changes ? 2 : 1));
+    out->plain_gflop = 1e-9 * (j->sampler_flops * j->schedule.count + j->decode_flops);
+fail:
+    bl_free(map);
+    bl_image_free(&plain);
+    return result;
+}
+
+/* --- one generation --------------------------------------------------------------------------------------------------------- */
+
 bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *out)
 {
     if (!out)
@@ -190,7 +534,6 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     bl_result result = BL_OK;
     const double begun = bl_clock();
     job j = { .o = options, .c = model->checkpoint };
-    bl_stage sampler = { 0 };
     BL_TRY(bl_device_check(j.c->context->device));
     BL_TRY(fill_in(&j));
     bl_checkpoint_begin(j.c, false);
@@ -203,22 +546,21 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     for (size_t i = 0; i < j.values; i++)
         j.start[i] = options->photo
             ? j.schedule.start_x * j.source[i] + j.schedule.start_n * j.noise[i] : j.schedule.init_sigma * j.noise[i];
-    const bl_sample_input in = { .name = "unet", .h = j.h, .w = j.w, .embedding = j.embedding, .branches = j.branches, .start = j.start, .source = j.source,
-        .noise = j.noise, .mask = j.mask, .schedule = &j.schedule };
-    BL_TRY(bl_sample_stage(j.c, &in, &sampler));
-    BL_TRY(bl_sample(j.c, &sampler, &in, j.latents));
-    bl_stage_destroy(&sampler);
+    BL_TRY(prepare_sampling(&j, model));
+    BL_TRY(sample_all(&j));
     BL_TRY(bl_context_cancelled(j.c->context));
-    BL_TRY(bl_decode_image(j.c, j.latents, j.h, j.w, &out->image));
-    BL_TRY(check_picture(&out->image));
+    BL_TRY(make_pictures(&j, out));
+    out->trace = j.trace;
+    out->trace_count = j.trace_count;
+    j.trace = NULL;
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
-    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .width = j.width,
-        .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters, &out->parameters_text));
+    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.method, .words = &j.words,
+        .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
+        &out->parameters_text));
     out->seconds = 1e-9 * (bl_clock() - begun);
 fail:
-    bl_stage_destroy(&sampler);
     job_free(&j);
     if (result != BL_OK)
         bl_generate_result_free(out);
@@ -238,20 +580,32 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
     job j = { .o = options, .c = c };
     bl_checkpoint_begin(c, true);
     BL_TRY(fill_in(&j));
-    BL_TRY(bl_stage_text(c, j.branches, false, &s));
-    bl_stage_destroy(&s);
+    for (int i = 0; i < 1 + (j.normal != NULL) + (j.detail != NULL); i++) {
+        BL_TRY(bl_stage_text(c, j.branches, false, &s));
+        bl_stage_destroy(&s);
+    }
     if (options->photo) {
         BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
         bl_stage_destroy(&s);
     }
-    BL_TRY(bl_stage_sampler(c, j.branches, j.h, j.w, options->mask != NULL, false, j.schedule.count, &s));
-    bl_stage_destroy(&s);
-    BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));
-    bl_stage_destroy(&s);
+    if (options->mask) { /* its contents do not matter */
+        j.mask = bl_alloc((size_t)j.h * j.w, sizeof(float));
+        if (!j.mask)
+            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
+        j.method.mask = j.mask;
+    }
+    BL_TRY(prepare_sampling(&j, model));
+    bl_method_destroy(&j.guide);
+    bl_image_guide_destroy(&j.image);
+    bl_stage_destroy(&j.sampler);
+    for (int i = 0; i < 1 + j.changes; i++) {
+        BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));
+        bl_stage_destroy(&s);
+    }
     *plan = c->memory;
 fail:
-    c->planning = false;
     job_free(&j);
+    c->planning = false;
     return result;
 }
 
@@ -260,6 +614,9 @@ void bl_generate_result_free(bl_generate_result *r)
     if (!r)
         return;
     bl_image_free(&r->image);
+    bl_image_free(&r->mask);
+    bl_image_free(&r->attention);
+    bl_free(r->trace);
     bl_free(r->parameters);
     bl_free(r->parameters_text);
     *r = (bl_generate_result){ 0 };

@@ -7,8 +7,9 @@
 #ifndef BL_GUIDE_H
 #define BL_GUIDE_H
 #include "checkpoint.h"
+#include "words.h"
 
-enum { BL_MAX_WORDS = 16 }; /* tokens that are guided */
+
 
 typedef struct bl_guide_spec {
     uint32_t h, w;            /* of the latents */

@@ -12,6 +12,8 @@ typedef struct bl_image_guide {
 
 /* For latents of h x w. `text`: features of the prompt, [projection]. */
 bl_result bl_image_guide_create(bl_checkpoint *c, bl_clip *clip, uint32_t h, uint32_t w, const float *text, bl_image_guide *out);
+/* The same for a prompt. */
+bl_result bl_image_guide_for_prompt(bl_checkpoint *c, bl_clip *clip, uint32_t h, uint32_t w, const char *prompt, bl_image_guide *out);
 void bl_image_guide_destroy(bl_image_guide *g); /* zeroes *g; a zeroed one is accepted */
 /* latents and grad_latents [channels, h, w]. BL_ERROR_MODEL: a value is not finite. */
 bl_result bl_image_guide_run(bl_image_guide *g, const float *latents, float *loss, float *grad_latents);

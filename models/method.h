@@ -16,10 +16,10 @@ typedef enum bl_method_kind { BL_METHOD_CUT, BL_METHOD_ANOMALYANY, BL_METHOD_ATT
 enum {
     BL_ODD_MAPS = 1,    /* n_t from a forward with both prompts, whose maps are averaged over both */
     BL_ODD_BLEND = 2,   /* blending at the noise level that the latents have just left, with new noise every step */
-    BL_ODD_WEIGHT = 4,  /* weight 0.5 i/steps of the attention loss, 10 inner iterations, steps of 0.04 */
     BL_ODD_PROMPT = 8,  /* the cosine of the embeddings runs over tokens, not channels */
     BL_ODD_GATE = 16,   /* the strong update only in the first ten steps and only while never 10 < n < 50 */
-    BL_ODD_ALL = 31,
+    BL_ODD_SCHEDULER = 32, /* PLMS started in mid-table: one label ahead from the third step; for the caller, who chooses the scheduler */
+    BL_ODD_ALL = 63,
 };
 
 typedef enum bl_update_kind { BL_UPDATE_LATENTS, BL_UPDATE_EMBEDDING, BL_UPDATE_STAGE } bl_update_kind;

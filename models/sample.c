@@ -159,7 +159,7 @@ void bl_pixels(const float *decoded, size_t pixels, uint8_t *rgb)
         }
 }
 
-bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, bl_image *image)
+bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, double *flops, bl_image *image)
 {
     bl_result result = BL_OK;
     bl_stage s = { 0 };
@@ -172,6 +172,8 @@ bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, ui
     bl_context_progress(c->context, "decode", 0, 1);
     bl_to_channels_last(latents, 1, latent, h, w, latent, x);
     BL_TRY(bl_stage_decode(c, h, w, false, &s));
+    if (flops)
+        *flops = bl_graph_flops(s.graph);
     BL_TRY(bl_exec_write(s.exec, s.x, x, values));
     BL_TRY(bl_exec_run(s.exec));
     BL_TRY(bl_stage_read(&s, s.out, out, 4 * pixels, "the picture has values that are not finite"));

@@ -174,6 +174,29 @@ fail:
     return result;
 }
 
+/* The whole network at the same point. */
+static bl_result verify_prediction(bl_verifier *v, const bl_guide_spec *spec, const float *latents, const float *embedding, float t)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const bl_checkpoint *c = v->checkpoint;
+    const uint32_t channels = c->unet.in_channels;
+    const size_t values = (size_t)channels * spec->h * spec->w;
+    float *x = bl_alloc(values, sizeof(*x));
+    NEED(x);
+    bl_to_channels_last(latents, 1, channels, spec->h, spec->w, channels, x);
+    BL_TRY(bl_stage_unet(v->checkpoint, 1, spec->h, spec->w, false, &s));
+    BL_TRY(bl_exec_write(s.exec, s.x, x, values));
+    BL_TRY(bl_exec_write(s.exec, s.context, embedding, (size_t)c->text.positions * c->text.channels));
+    BL_TRY(bl_exec_set_steps(s.exec, &(bl_step){ .t = t, .in_scale = 1 }, 1));
+    BL_TRY(bl_exec_run(s.exec));
+    BL_TRY(bl_expect_kept(v, &s, s.out, "eps", bl_allowed(v, 1e-5, 5e-3)));
+fail:
+    bl_stage_destroy(&s);
+    bl_free(x);
+    return result;
+}
+
 bl_result bl_verify_attention(bl_verifier *v)
 {
     bl_result result = BL_OK;
@@ -202,6 +225,8 @@ bl_result bl_verify_attention(bl_verifier *v)
     v->stage = "attention loss, times 2^-12";
     spec.scale = 0x1p-12f;
     BL_TRY(verify_evaluation(v, &spec, false, latents, embedding, t));
+    v->stage = "unet";
+    BL_TRY(verify_prediction(v, &spec, latents, embedding, t));
 fail:
     v->stage = "-";
     bl_free(latents);

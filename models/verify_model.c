@@ -473,7 +473,7 @@ static bl_result verify_run(bl_verifier *v, const char *name, bl_sample_input *i
         : from_picture ? "the reference's own encoder is this far from double precision" : NULL;
     snprintf(golden, sizeof(golden), "%s.latents", name);
     bl_expect(v, golden, t.steps, (size_t)t.room * t.values, bl_allowed(v, from_picture ? 1e-3 : 1e-4, 0.1), note);
-    BL_TRY(bl_decode_image(v->checkpoint, last, in->h, in->w, &picture));
+    BL_TRY(bl_decode_image(v->checkpoint, last, in->h, in->w, NULL, &picture));
     snprintf(golden, sizeof(golden), "%s.image", name);
     bl_expect_picture(v, golden, &picture, bl_allowed(v, 0.1, 4));
 fail:

@@ -129,6 +129,10 @@ typedef struct bl_model bl_model;
 BL_API bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out);
 BL_API void bl_model_close(bl_model **model);
 
+/* Opens a CLIP model (a folder of Hugging Face's CLIPModel: ViT-L/14) for the image loss, in place of one opened before; closed with
+ * the model. */
+BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
+
 /* --- words --------------------------------------------------------------------------------------------------------- */
 
 typedef struct bl_token {
@@ -141,11 +145,25 @@ typedef struct bl_token {
  * (may be NULL) to the number that the text encoder takes. BL_ERROR_INPUT: not UTF-8, or longer than 64 KiB. */
 BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit);
 
+/* --- masks --------------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_mask_options {
+    size_t struct_size;
+    const char *shape;           /* "foreground", "ellipse", "freeform" (a stroke), "perlin" (noise) */
+    float smallest, largest;     /* size as a share of the foreground, 0-1; 0: 0.05 and 0.25. Not for "foreground" */
+    uint64_t seed;
+} bl_mask_options;
+/* Draws a mask for a photo (RGB): its foreground (Otsu's threshold, of either polarity: the background is what the border mostly is, small
+ * holes closed), or a random shape inside it. Grey, 0 or 255, of the photo's size. The same on every machine.
+ * BL_ERROR_INPUT: the photo has no foreground, or no room for the shape. The caller frees *mask. */
+BL_API bl_result bl_mask_auto(const bl_image *photo, const bl_mask_options *options, bl_image *mask);
+
 /* --- generation ---------------------------------------------------------------------------------------------------- */
 
 typedef struct bl_generate_options {
     size_t struct_size;
-    const char *prompt;          /* required; at most 75 tokens, else BL_ERROR_INPUT */
+    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the words in marks are
+                                    guided. NULL: made from object and defect */
     const char *negative_prompt; /* NULL: "" */
     const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
     const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
@@ -155,21 +173,46 @@ typedef struct bl_generate_options {
     float guidance;              /* classifier-free guidance scale, 1-100; 1 turns it off; 0: 7.5 */
     uint64_t seed;               /* every 64-bit value is a seed */
     const char *scheduler;       /* "ddim", "pndm" (the correct start), "pndm-diffusers" (as diffusers starts it in mid-table);
-                                    NULL: what scheduler_config.json says */
+                                    NULL: "ddim" with method "cut", else what scheduler_config.json says */
     const char *spacing;         /* timesteps: "leading", "trailing", "linspace"; NULL: what scheduler_config.json says */
+
+    /* How the defect is made. "cut": mask-guided attention optimization; "anomalyany": the authors' published code, step for step;
+     * "attend": no gradient, the attention to the words is raised inside the mask; "sd": plain image-to-image, blended outside the mask.
+     * NULL: "cut" with a photo and guided words, else "sd". All but "sd" need guided words and a photo. */
+    const char *method;
+    const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided */
+    const char *template_text;   /* with {object} and {defect}; NULL: "a photo of a {object} that is {defect}" */
+    const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without its guided words */
+    const char *detail;          /* a longer description of the defect; the embedding moves towards it. NULL: none */
+    uint32_t attention_res;      /* grid of the attention maps, larger side in cells; 0: max(16, latents / 4), or the nearest there is */
+    uint32_t guided_first, guided_last; /* steps that are guided, counted from 1; 0: the first, the last */
+    uint32_t inner;              /* "cut": updates in each guided step, 1-100; 0: 1 */
+    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany": of the strong
+                                    update; 0: 20 */
+    float growth;                /* "cut": how much larger the first step is, tau falls from 1 to 0; 0: 1; negative: none */
+    int words_mean;              /* several guided tokens: 0: the worst of them counts, else their mean */
+    float prompt_rate;           /* "cut": share of the way to `detail` in each guided step, 0-1; 0: 0.1; negative: none */
+    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one. 0: 1 and 0.3 */
+    float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
+    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or "all" */
+    int measure;                 /* "cut": also evaluate the loss after each step's updates, for the trace: half again the cost */
+    int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
+    /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
+    void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);
+    void *preview_user;
 } bl_generate_options;
-#define BL_GENERATE_OPTIONS_INIT { sizeof(bl_generate_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL }
+#define BL_GENERATE_OPTIONS_INIT { .struct_size = sizeof(bl_generate_options) }
 
 /* Device memory of one generation, stage by stage, in bytes. */
 typedef struct bl_memory_stage {
-    char name[16];           /* "text", "encode" (with a photo), "unet", "decode" */
+    char name[16];           /* "text", "encode" (with a photo), "unet", "guide", "both", "prompt", "image", "decode" */
     uint64_t weights;        /* of its network, still to be loaded when it starts */
     uint64_t activations;    /* everything else it needs; freed when it ends */
     uint64_t held;           /* in all while it runs, weights of earlier stages and the staging buffer included */
     uint32_t dispatches;     /* of its graph, parts of operands larger than a binding counted; 0 when it was only planned */
 } bl_memory_stage;
 typedef struct bl_memory_plan {
-    bl_memory_stage stages[4];
+    bl_memory_stage stages[12];
     uint32_t stage_count;
     uint64_t peak;           /* the largest `held` */
     uint64_t limit;          /* max_memory of the context, or less where the driver reports less */
@@ -180,8 +223,27 @@ typedef struct bl_memory_plan {
  * refuses with BL_ERROR_MEMORY before it loads anything of a stage that does not fit. BL_OK also when it does not fit. */
 BL_API bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, bl_memory_plan *plan);
 
+/* One update of the latents, or (kind "measured") an evaluation alone. */
+typedef struct bl_trace_step {
+    uint32_t step, inner;    /* from 1; update within the step, from 1 */
+    int measured;            /* 1: nothing was changed, the loss is that after the updates */
+    float timestep;          /* 0-999 */
+    float attention_loss;    /* 1 - the largest value of the words' smoothed maps inside the mask */
+    float image_loss;        /* of CLIP, or NAN */
+    uint32_t n;              /* cells of the map above its mean */
+    uint32_t x, y;           /* cell of its peak */
+    float gradient_norm, alpha; /* of the latents; step size */
+    float seconds;
+} bl_trace_step;
+
 typedef struct bl_generate_result {
     bl_image image;          /* RGB; freed by bl_generate_result_free */
+    bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
+    bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
+    bl_trace_step *trace;    /* owned */
+    uint32_t trace_count;
+    uint32_t forwards, backwards, decodes; /* of the U-Net for one prompt each, whole or in part; of the autoencoder's decoder */
+    double gflop, plain_gflop; /* arithmetic spent, and that of the sampler's loop alone with its decoding */
     char *parameters;        /* one JSON object: everything needed to make it again; owned */
     char *parameters_text;   /* the same in the "parameters" text form the common tools write; owned */
     uint32_t steps_run;      /* evaluations of the U-Net */

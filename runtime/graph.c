@@ -515,27 +515,13 @@ bl_params bl_graph_params(const bl_graph *g, const bl_node *n)
     bl_params p = n->p;
     bl_operand o[BL_MAX_OPERANDS];
     const uint32_t count = bl_op_operands(n->op, o);
+    uint32_t *given = bl_op_given(n->op, &p);
     for (uint32_t i = 0; i < count; i++)
-        if (n->operands[i] != BL_NONE)
+        if (n->operands[i] != BL_NONE) {
             p.v[i] = g->tensors[n->operands[i]].view;
-    uint32_t given = 0;
-    for (uint32_t i = 0; i < count; i++)
-        given |= (uint32_t)(n->operands[i] != BL_NONE && o[i].optional) << i;
-    switch (n->op) {
-    case BL_OP_matmul_fwd: p.matmul_fwd.given = given; break;
-    case BL_OP_conv_fwd: p.conv_fwd.given = given; break;
-    case BL_OP_matmul_bwd_x: p.matmul_bwd_x.given = given; break;
-    case BL_OP_conv_bwd_x: p.conv_bwd_x.given = given; break;
-    case BL_OP_group_norm_bwd_x: p.group_norm_bwd_x.given = given; break;
-    case BL_OP_layer_norm_bwd_x: p.layer_norm_bwd_x.given = given; break;
-    case BL_OP_attention_values_bwd_p: p.attention_values_bwd_p.given = given; break;
-    case BL_OP_heads_mean_fwd: p.heads_mean_fwd.given = given; break;
-    case BL_OP_heads_mean_bwd_x: p.heads_mean_bwd_x.given = given; break;
-    case BL_OP_peak_loss_fwd: p.peak_loss_fwd.given = given; break;
-    case BL_OP_peak_loss_bwd_x: p.peak_loss_bwd_x.given = given; break;
-    case BL_OP_scale_bwd_x: p.scale_bwd_x.given = given; break;
-    default: break;
-    }
+            if (o[i].optional)
+                *given |= 1u << i;
+        }
     return p;
 }
 

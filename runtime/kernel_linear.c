@@ -50,3 +50,23 @@ void bl_grid_conv_bwd(const bl_impl *impl, const bl_params *p, uint32_t groups[3
     const struct conv_bwd_params *q = &p->conv_bwd_x;
     tiles(impl, q->stride * q->stride, q->images * bl_ceil_div(q->h, q->stride) * bl_ceil_div(q->width, q->stride), q->c, groups);
 }
+
+/* x: rows, y: columns (direct.glsl). */
+static void rows_first(uint32_t groups[3])
+{
+    const uint32_t columns = groups[0];
+    groups[0] = groups[1];
+    groups[1] = columns;
+}
+
+void bl_grid_matmul_bwd_direct(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    bl_grid_matmul_bwd(impl, p, groups);
+    rows_first(groups);
+}
+
+void bl_grid_conv_bwd_direct(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    bl_grid_conv_bwd(impl, p, groups);
+    rows_first(groups);
+}

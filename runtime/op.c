@@ -45,6 +45,16 @@ uint32_t bl_op_operands(bl_op op, bl_operand *out)
     return n;
 }
 
+uint32_t *bl_op_given(bl_op op, bl_params *p)
+{
+    bl_operand o[BL_MAX_OPERANDS];
+    const uint32_t n = bl_op_operands(op, o);
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++)
+        any |= o[i].optional;
+    return any ? (uint32_t *)((char *)p + n * sizeof(struct view)) : NULL; /* params.h: behind the views */
+}
+
 double bl_op_work(bl_op op, bl_dtype t, const bl_params *p)
 {
     bl_operand o[BL_MAX_OPERANDS];

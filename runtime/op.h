@@ -64,6 +64,9 @@ typedef struct bl_op_info {
 
 extern const bl_op_info bl_op_infos[BL_OP_COUNT];
 
+/* Where the bits of its optional operands are; NULL if it has none. */
+uint32_t *bl_op_given(bl_op op, bl_params *p);
+
 /* Operands of an op, at most BL_MAX_OPERANDS; returns their number. */
 uint32_t bl_op_operands(bl_op op, bl_operand *out);
 

@@ -62,14 +62,14 @@ FLOPS(attention_values_bwd_v, 1)
 
 /* As for attention_fwd: an absolute error of a score is a relative one of its weight. The statistics that the check makes up are not those of
  * the scores, so weights reach exp(largest score - s0), and with them the sums. */
-static uint32_t depth(uint32_t head, uint32_t sum, double more)
+static uint32_t depth(uint32_t head, uint32_t sum)
 {
-    const double root = sqrt((double)head + sum) + 40 + more;
+    const double root = sqrt((double)head + sum) + 60;
     return (uint32_t)BL_MIN(root * root, 1e9);
 }
-uint32_t depth_attention_stats_bwd(const bl_params *p) { return depth(p->attention_stats_bwd.head, p->attention_stats_bwd.tk, 0); }
-uint32_t depth_attention_bwd_q(const bl_params *p) { return depth(p->attention_bwd_q.head, p->attention_bwd_q.tk, 0); }
-uint32_t depth_attention_bwd_kv(const bl_params *p) { return depth(p->attention_bwd_kv.head, p->attention_bwd_kv.tq, 0); }
+uint32_t depth_attention_stats_bwd(const bl_params *p) { return depth(p->attention_stats_bwd.head, p->attention_stats_bwd.tk); }
+uint32_t depth_attention_bwd_q(const bl_params *p) { return depth(p->attention_bwd_q.head, p->attention_bwd_q.tk); }
+uint32_t depth_attention_bwd_kv(const bl_params *p) { return depth(p->attention_bwd_kv.head, p->attention_bwd_kv.tq); }
 uint32_t depth_attention_values_bwd_p(const bl_params *p) { return p->attention_values_bwd_p.head + 1; }
 uint32_t depth_attention_values_bwd_v(const bl_params *p) { return p->attention_values_bwd_v.tq; }
 

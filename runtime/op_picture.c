@@ -52,13 +52,13 @@ uint32_t depth_normalize_bwd_x(const bl_params *p) { return depth_clamp_fwd(p); 
 uint32_t depth_bicubic_fwd(const bl_params *p)
 {
     const uint32_t side = BL_MAX(p->bicubic_fwd.h, p->bicubic_fwd.width);
-    return 16 + side * 4 + side * side / 64;
+    return 64 + 2 * side * side;
 }
 uint32_t depth_bicubic_bwd_x(const bl_params *p)
 {
     const struct bicubic_bwd_params *q = &p->bicubic_bwd_x;
     const uint32_t side = BL_MAX(q->h, q->width), times = (q->oh / q->h + 4) * (q->ow / q->width + 4);
-    return times * (16 + side * 4 + side * side / 64);
+    return times * (64 + 2 * side * side);
 }
 
 #define ROWS(op, label, r, c, ...) .name = label, .p.op = { .rows = (r), .channels = (c), __VA_ARGS__ }

@@ -62,8 +62,10 @@ uint32_t depth_guidance_fwd(const bl_params *p)
 
 void extents_scheduler_step_fwd(const bl_params *p, bl_extent *e)
 {
-    e[0] = e[1] = e[2] = (bl_extent){ p->scheduler_step_fwd.rows, p->scheduler_step_fwd.channels };
-    e[3] = (bl_extent){ 4 * p->scheduler_step_fwd.rows, p->scheduler_step_fwd.channels };
+    const struct scheduler_step_params *q = &p->scheduler_step_fwd;
+    e[0] = e[2] = (bl_extent){ q->rows, q->channels };
+    e[1] = (bl_extent){ q->given >> 1 & 1 ? q->rows : 0, q->channels };
+    e[3] = (bl_extent){ 4 * q->rows, q->channels };
 }
 
 double flops_scheduler_step_fwd(const bl_params *p) { return 16.0 * p->scheduler_step_fwd.rows * p->scheduler_step_fwd.channels; }
@@ -131,6 +133,8 @@ uint32_t depth_sentinel_fwd(const bl_params *p)
     .name = label, .p.scale_fwd = { .rows = (r), .channels = (c), .copies = (n), .scale = (s), .per_step = (each) }
 #define SCALE_BWD(label, r, c, n, s, each, with_s) .name = label, \
     .p.scale_bwd_x = { .rows = (r), .channels = (c), .copies = (n), .scale = (s), .per_step = (each), .given = (with_s) << 1 }
+#define SCHEDULER_STEP(label, r, c, with_z) .name = label, \
+    .p.scheduler_step_fwd = { .rows = (r), .channels = (c), .given = (with_z) << 1 }
 #define GUIDANCE(label, r, c, n) .name = label, .p.guidance_fwd = { .rows = (r), .channels = (c), .branches = (n) }
 
 const bl_op_case cases_timestep_embedding_fwd[] = {
@@ -169,10 +173,11 @@ const bl_op_case cases_guidance_fwd[] = {
 };
 
 const bl_op_case cases_scheduler_step_fwd[] = {
-    { ROWS(scheduler_step_fwd, "latent_32x32x4", 1024, 4) },
-    { ROWS(scheduler_step_fwd, "one", 1, 1) },
-    { ROWS(scheduler_step_fwd, "odd", 13, 3) },
-    { ROWS(scheduler_step_fwd, "bench_latent_64x64x4", 4096, 4) },
+    { SCHEDULER_STEP("latent_32x32x4", 1024, 4, 1) },
+    { SCHEDULER_STEP("no_noise", 64, 4, 0) },
+    { SCHEDULER_STEP("one", 1, 1, 1) },
+    { SCHEDULER_STEP("odd", 13, 3, 1) },
+    { SCHEDULER_STEP("bench_latent_64x64x4", 4096, 4, 1) },
 };
 
 const bl_op_case cases_blend_fwd[] = {

@@ -46,8 +46,8 @@ void ref_guidance_fwd(const bl_params *params, double *const *v, const struct bl
         }
 }
 
-/* coefficient * v, where a coefficient of 0 means that v is not there */
-static double term(float coefficient, const double *v, size_t at) { return coefficient != 0 ? (double)coefficient * v[at] : 0; }
+/* coefficient * v; what is not there, or not yet written and has the coefficient 0, counts nothing */
+static double term(float coefficient, const double *v, size_t at) { return v && coefficient != 0 ? (double)coefficient * v[at] : 0; }
 
 void ref_scheduler_step_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
 {

@@ -40,7 +40,9 @@ void main()
     const uint begin = image * p.rows + row, end = image * p.rows + min(row + ROWS, p.rows);
     for (uint i = begin; i < end; i++) {
         const vec4 from_mean = get_x(i, c) - mean, slope = derivative(fma(from_mean, scale, shift), p.act);
-        const vec4 v = fma(from_mean, along, fma(weight * get_g(i, c), slope, -mean_e));
-        set_d(i, c, (p.given >> 5 & 1) != 0 ? fma(rstd, v, get_r(i, c)) : rstd * v);
+        precise vec4 v = rstd * fma(from_mean, along, fma(weight * get_g(i, c), slope, -mean_e));
+        if ((p.given >> 5 & 1) != 0)
+            v += get_r(i, c);  // in a sum of its own, as add_fwd has it
+        set_d(i, c, v);
     }
 }

@@ -8,7 +8,7 @@
 // One step of a linear multistep scheduler in place: m = px x + pe e, x' = cx x + cs saved + k0 m + k1 h1 + k2 h2 + k3 h3 + kn z; then
 // saved = x if `save`, and h3 = h2, h2 = h1, h1 = m if `push`. e, z, x [rows, channels], h [4*rows, channels]: h1, h2, h3, saved; fp32.
 //
-// What has the coefficient 0 is not read: there may be no noise, and history is not yet written in the first steps.
+// What has the coefficient 0 is not read: history is not yet written in the first steps. There may be no noise.
 // A lane has one element of everything.
 
 layout(push_constant) uniform Push { scheduler_step_params p; };
@@ -37,7 +37,7 @@ void main()
             next = fma(k.k2, h[at_h(1, r, c)], next);
         if (k.k3 != 0.0)
             next = fma(k.k3, h[at_h(2, r, c)], next);
-        if (k.kn != 0.0)
+        if (k.kn != 0.0 && (p.given >> 1 & 1) != 0)
             next = fma(k.kn, z[AT(z, r, c)], next);
         x[AT(x, r, c)] = next;
         if (k.save != 0.0)

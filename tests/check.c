@@ -3,8 +3,8 @@
  *   check [--bench] [--device D] [--caps C] [--seed N] [-v] [PATTERN]      PATTERN matches row names, e.g. 'matmul_*_f16_*'
  *
  * A row runs twice, the second time in parts (same bytes), with poisoned outputs and guarded gaps between rows, and is compared with
- * the op's double-precision reference; in fp32 all implementations of an op must give the same bytes. Cases named bench_* are timed
- * under --bench only.
+ * the op's double-precision reference; where an output may lie over an operand, a third time so (same bytes); in fp32 all
+ * implementations of an op must give the same bytes. Cases named bench_* are timed under --bench only.
  * Exit 0: all rows passed. 1: one failed, or an implementation that runs here has no case. 77: no Vulkan here (1 when CI is set). */
 #include "half.h"
 #include "kernel.h"
@@ -186,6 +186,21 @@ static bool record_parts(problem *q, bl_kernel k, bl_commands *c)
     return true;
 }
 
+/* Lays outputs over the operands whose memory they may take, or apart again; false if there are none. */
+static bool lay_over(problem *q, bool over)
+{
+    bool any = false;
+    for (uint32_t y = 0; y < q->n; y++) {
+        q->operands[y] = q->a[y].slice;
+        for (uint32_t x = 0; over && x < q->n; x++)
+            if (q->o[x].name == q->o[y].over && q->e[x].rows == q->e[y].rows && q->e[x].cols == q->e[y].cols) {
+                q->operands[y] = q->a[x].slice;
+                any = true;
+            }
+    }
+    return any;
+}
+
 /* Runs implementation k once; fresh copies of the operands it writes go to out[i]. Returns false with the reason in bl_last_error. */
 static bool run(problem *q, bl_kernel k, bool parts, uint8_t *out[BL_MAX_OPERANDS])
 {
@@ -197,7 +212,7 @@ static bool run(problem *q, bl_kernel k, bool parts, uint8_t *out[BL_MAX_OPERAND
     for (uint32_t i = 0; ok && i < q->n; i++)
         if (q->a[i].size && (q->o[i].access & BL_WRITE)) {
             out[i] = malloc(q->a[i].size);
-            ok = out[i] && bl_stream_read(stream, &q->a[i].slice, 0, out[i], q->a[i].size) == BL_OK;
+            ok = out[i] && bl_stream_read(stream, &q->operands[i], 0, out[i], q->a[i].size) == BL_OK;
         }
     bl_commands_destroy(&c);
     return ok;
@@ -316,8 +331,9 @@ static void check_row(problem *q, bl_kernel k, const char *layout, uint8_t *same
         measure(row, q, k);
         return;
     }
-    uint8_t *first[BL_MAX_OPERANDS] = { 0 }, *second[BL_MAX_OPERANDS] = { 0 };
-    bool ok = run(q, k, false, first) && run(q, k, true, second);
+    uint8_t *first[BL_MAX_OPERANDS] = { 0 }, *second[BL_MAX_OPERANDS] = { 0 }, *third[BL_MAX_OPERANDS] = { 0 };
+    bool ok = run(q, k, false, first) && run(q, k, true, second) && (!lay_over(q, true) || run(q, k, false, third));
+    lay_over(q, false);
     if (!ok)
         fprintf(stderr, "%s: %s\n", row, bl_last_error());
     for (uint32_t i = 0; ok && i < q->n; i++) {
@@ -326,6 +342,10 @@ static void check_row(problem *q, bl_kernel k, const char *layout, uint8_t *same
         ok = compare(row, q, i, first[i]) && gaps_untouched(row, q, i, first[i]);
         if (ok && memcmp(first[i], second[i], q->a[i].size)) {
             fprintf(stderr, "%s: a run in parts differs in %c\n", row, q->o[i].name);
+            ok = false;
+        }
+        if (ok && third[i] && memcmp(first[i], third[i], q->a[i].size)) {
+            fprintf(stderr, "%s: %c differs when it lies over %c\n", row, q->o[i].name, q->o[i].over);
             ok = false;
         }
         if (ok && q->type == BL_F32 && !(bl_impls[k].caps & BL_CAP_CM)) {
@@ -342,6 +362,7 @@ static void check_row(problem *q, bl_kernel k, const char *layout, uint8_t *same
     for (uint32_t i = 0; i < q->n; i++) {
         free(first[i]);
         free(second[i]);
+        free(third[i]);
     }
     rows++;
     failures += !ok;

@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /* Asserts that gradient[i] is d loss / d x[i] for the i of x that `step` lets through (1: all). Differences of order h^2; values near 1. */
-static inline void assert_gradient(double (*loss)(void *context), void *context, double *x, size_t count, size_t step, const double *gradient,
-                            double tolerance)
+static inline void assert_gradient(double (*loss)(void *context), void *context, double *x, size_t count, size_t step,
+                                   const double *gradient, double tolerance)
 {
     const double h = 1e-4;
     double largest = 0;

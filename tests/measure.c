@@ -1,9 +1,9 @@
 /* What a network costs at full size: time, arithmetic speed, device and host memory.
- *   measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|load ...
+ *   measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|guide|load ...
  * One line each: seconds of one run (the median of some, after one to warm up; the first where a run is long); GFLOP/s; seconds until the
  * stage can run, which is loading and recording; MiB of weights, of device memory at its peak, and of host memory at its peak, without
  * what a software device takes from the host. `load` measures loading the U-Net's weights, file cache warm. */
-#include "checkpoint.h"
+#include "guide.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,14 +57,22 @@ static bl_result prepare(subject *s, const char *what)
 {
     const uint32_t side = s->size / bl_vae_factor(&s->c->vae);
     s->load = !strcmp(what, "load");
-    s->weights = s->load || !strcmp(what, "unet") ? s->c->unet_weights : s->c->vae_weights;
+    s->weights = s->load || !strcmp(what, "unet") || !strcmp(what, "guide") ? s->c->unet_weights : s->c->vae_weights;
     if (!strcmp(what, "decode"))
         return bl_stage_decode(s->c, side, side, false, &s->stage);
     if (!strcmp(what, "encode"))
         return bl_stage_encode(s->c, s->size, s->size, false, &s->stage);
+    if (!strcmp(what, "guide")) {
+        bl_guide guide;
+        const bl_guide_spec spec = { .h = side, .w = side, .level = side >= 64 ? 2 : 1, .branches = 1, .slice = s->c->text.positions - 1,
+            .tokens = { 8 }, .count = 1, .smooth = true, .gradient = true };
+        const bl_result result = bl_guide_create(s->c, &spec, false, NULL, &guide);
+        s->stage = guide.s;
+        return result;
+    }
     if (s->weights == s->c->unet_weights)
         return bl_stage_unet(s->c, 1, side, side, false, &s->stage);
-    return bl_fail(BL_ERROR_USAGE, "\"%s\": unet, decode, encode and load can be measured", what);
+    return bl_fail(BL_ERROR_USAGE, "\"%s\": unet, decode, encode, guide and load can be measured", what);
 }
 
 /* Writes smooth numbers of about the size that a model sees; BL_NONE is accepted. */
@@ -136,17 +144,6 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double work(const bl_graph *g)
-{
-    double flops = 0;
-    for (uint32_t i = 0; i < g->node_count; i++)
-        if (!g->nodes[i].dead) {
-            const bl_params p = bl_graph_params(g, &g->nodes[i]);
-            flops += bl_op_infos[g->nodes[i].op].flops(&p);
-        }
-    return flops;
-}
-
 static bl_result measure(bl_checkpoint *c, uint32_t size, const char *what)
 {
     bl_result result = BL_OK;
@@ -166,7 +163,7 @@ static bl_result measure(bl_checkpoint *c, uint32_t size, const char *what)
     }
     const double host = peak_resident() - (d->software ? (double)(s.load ? bl_weights_bytes(s.weights) : d->peak) : 0);
     printf("%-8s %-5s %6u %9.3f %9.1f %9.2f %9.0f %9.0f %9.0f\n", what, bl_dtype_name(s.stage.graph->type), size, first,
-           s.load ? 0 : work(s.stage.graph) / first * 1e-9, ready, (double)bl_weights_bytes(s.weights) / MIB, (double)d->peak / MIB,
+           s.load ? 0 : bl_graph_flops(s.stage.graph) / first * 1e-9, ready, (double)bl_weights_bytes(s.weights) / MIB, (double)d->peak / MIB,
            host / MIB);
     fflush(stdout);
 fail:
@@ -203,7 +200,7 @@ int main(int argc, char **argv)
             break;
     }
     if (!model || i == argc || !strncmp(argv[i], "--", 2)) {
-        fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|load ...\n",
+        fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|guide|load ...\n",
               stderr);
         return 2;
     }

@@ -125,54 +125,164 @@ static void fusion_merges_what_it_can(void **state)
     bl_graph_destroy(&n.g);
 }
 
-/* Runs the network with seeded inputs; the caller frees the result. */
-static float *run(bool keep_named, bl_dtype type, size_t *count)
+/* Runs and destroys a network, inputs seeded; the caller frees the result. */
+static float *run(net *n, bl_value y, size_t *count)
 {
-    net n = { 0 };
-    bl_value concat;
     bl_exec *exec = NULL;
-    float *data = NULL;
-    assert_int_equal(bl_graph_create(type, keep_named, &n.g), BL_OK);
-    const bl_value y = build(&n, &concat);
-    if (bl_exec_create(kernels, stream, n.g, 0, &exec) != BL_OK)
+    if (bl_exec_create(kernels, stream, n->g, 0, &exec) != BL_OK)
         fail_msg("%s", bl_last_error());
     rng = 7;
-    for (uint32_t i = 0; i < n.count; i++) {
-        const bl_shape s = bl_graph_shape(n.g, n.inputs[i]);
+    for (uint32_t i = 0; i < n->count; i++) {
+        const bl_shape s = bl_graph_shape(n->g, n->inputs[i]);
         const size_t values = (size_t)s.n * s.h * s.w * s.c;
         float *in = malloc(values * sizeof(*in));
         for (size_t k = 0; k < values; k++)
             in[k] = (float)next(2001) / 1000 - 1;
-        assert_int_equal(bl_exec_write(exec, n.inputs[i], in, values), BL_OK);
+        assert_int_equal(bl_exec_write(exec, n->inputs[i], in, values), BL_OK);
         free(in);
     }
-    const bl_shape s = bl_graph_shape(n.g, y);
+    const bl_shape s = bl_graph_shape(n->g, y);
     *count = (size_t)s.n * s.h * s.w * s.c;
-    data = malloc(2 * *count * sizeof(*data));
+    float *data = malloc(2 * *count * sizeof(*data));
     for (int i = 0; i < 2; i++) { /* twice: a replay gives the same */
         assert_int_equal(bl_exec_run(exec), BL_OK);
         assert_int_equal(bl_exec_read(exec, y, data + (size_t)i * *count, *count), BL_OK);
     }
     assert_memory_equal(data, data + *count, *count * sizeof(*data));
     bl_exec_destroy(&exec);
-    bl_graph_destroy(&n.g);
+    bl_graph_destroy(&n->g);
     return data;
+}
+
+/* The same numbers, and not all zero. Frees both. */
+static void assert_same(float *a, float *b, size_t count)
+{
+    double sum = 0;
+    assert_memory_equal(a, b, count * sizeof(*a));
+    for (size_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)a[i];
+    assert_true(sum > 0.01 * (double)count);
+    free(a);
+    free(b);
 }
 
 static void fusion_keeps_the_bytes(void **state)
 {
     (void)state;
-    size_t count, other;
+    float *result[2];
+    size_t count[2];
     need_device();
-    float *fused = run(false, BL_F32, &count), *plain = run(true, BL_F32, &other);
-    assert_int_equal(count, other);
-    assert_memory_equal(fused, plain, count * sizeof(*fused));
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += (double)fused[i] * (double)fused[i];
-    assert_true(sum > 0.01 * (double)count); /* not all zero */
-    free(fused);
-    free(plain);
+    for (int plain = 0; plain < 2; plain++) {
+        net n = { 0 };
+        bl_value concat;
+        assert_int_equal(bl_graph_create(BL_F32, plain, &n.g), BL_OK);
+        result[plain] = run(&n, build(&n, &concat), &count[plain]);
+    }
+    assert_int_equal(count[0], count[1]);
+    assert_same(result[0], result[1], count[0]);
+}
+
+/* The gradient of a layer norm at x, where g arrives: a node of reverse mode, made of a forward one. */
+static bl_value norm_gradient(net *n, bl_value x, bl_value g)
+{
+    const bl_shape s = bl_graph_shape(n->g, x);
+    const bl_value w = input(n, 1, 1, 1, s.c), d = bl_graph_layer_norm(n->g, x, w, w, 1e-5f);
+    bl_node *node = &n->g->nodes[n->g->node_count - 1];
+    *node = (bl_node){ .op = BL_OP_layer_norm_bwd_x, .type = n->g->type, .operands = { x, w, g, BL_NONE, d },
+        .p.layer_norm_bwd_x = { .rows = s.n * s.h * s.w, .channels = s.c, .eps = 1e-5f } };
+    return d;
+}
+
+/* The same of a product whose input is as wide as its output. */
+static bl_value product_gradient(net *n, bl_value g)
+{
+    const bl_shape s = bl_graph_shape(n->g, g);
+    const bl_value w = input(n, 1, 1, s.c, s.c), d = bl_graph_linear(n->g, g, w, BL_NONE);
+    bl_node *node = &n->g->nodes[n->g->node_count - 1];
+    *node = (bl_node){ .op = BL_OP_matmul_bwd_x, .type = n->g->type, .operands = { g, w, BL_NONE, d },
+        .p.matmul_bwd_x = { .m = s.n * s.h * s.w, .n = s.c, .k = s.c } };
+    return d;
+}
+
+enum { NO_RESIDUAL, NOT_YET_MADE, NOT_YET_MADE_VIEW, KEPT, SEEN_THROUGH_A_VIEW, TWICE, PER_IMAGE, MERGES, MERGES_VIEW, MERGES_THREE,
+       MERGES_PRODUCT, SUMS };
+
+/* Sums of gradients: those before MERGES stay. */
+static bl_value build_sum(net *n, int what)
+{
+    bl_graph *g = n->g;
+    const bl_value x = input(n, 2, 5, 1, 8), other = bl_graph_activation(g, input(n, 2, 5, 1, 8), ACT_SILU);
+    const bl_value d = what == NO_RESIDUAL ? bl_graph_geglu(g, input(n, 2, 5, 1, 16)) : norm_gradient(n, x, other);
+    const bl_value view = bl_graph_channels(g, bl_graph_activation(g, input(n, 2, 5, 1, 12), ACT_SILU), 2, 8);
+    switch (what) {
+    case NOT_YET_MADE: return bl_graph_add(g, d, bl_graph_activation(g, x, ACT_GELU));
+    case NOT_YET_MADE_VIEW: return bl_graph_add(g, d, view);
+    case KEPT: return bl_graph_add(g, other, bl_graph_keep(g, d));
+    case SEEN_THROUGH_A_VIEW: return bl_graph_add(g, other, bl_graph_reshape(g, d, 2, 5, 1));
+    case TWICE: return bl_graph_add(g, d, d);
+    case PER_IMAGE: return bl_graph_add(g, d, input(n, 2, 1, 1, 8));
+    case MERGES_VIEW: return bl_graph_add(g, norm_gradient(n, d, other), view);
+    case MERGES_THREE: return bl_graph_add(g, norm_gradient(n, other, x), bl_graph_add(g, d, other));
+    case MERGES_PRODUCT: return bl_graph_add(g, product_gradient(n, other), d);
+    default: return bl_graph_add(g, other, d);
+    }
+}
+
+static void sums_join_the_gradient_made_last(void **state)
+{
+    (void)state;
+    for (int what = 0; what < SUMS; what++) {
+        net n = { 0 };
+        assert_int_equal(bl_graph_create(BL_F32, false, &n.g), BL_OK);
+        bl_graph_keep(n.g, build_sum(&n, what));
+        assert_int_equal(bl_graph_fuse(n.g), BL_OK);
+        if (live_nodes(n.g, BL_OP_add_fwd) != (what < MERGES))
+            fail_msg("sum %d: %u additions are left", what, live_nodes(n.g, BL_OP_add_fwd));
+        for (uint32_t i = 0; i < n.g->node_count; i++) {
+            const bl_node *node = &n.g->nodes[i];
+            if (node->op == BL_OP_layer_norm_bwd_x)
+                assert_int_equal(bl_graph_params(n.g, node).layer_norm_bwd_x.given, node->operands[3] == BL_NONE ? 0 : 1 << 3);
+        }
+        bl_graph_destroy(&n.g);
+    }
+}
+
+static void sums_keep_the_bytes(void **state)
+{
+    (void)state;
+    need_device();
+    for (int what = 0; what < SUMS; what++) {
+        float *result[2];
+        size_t count;
+        for (int plain = 0; plain < 2; plain++) {
+            net n = { 0 };
+            assert_int_equal(bl_graph_create(BL_F32, false, &n.g), BL_OK);
+            const bl_value y = bl_graph_keep(n.g, build_sum(&n, what));
+            for (bl_value i = 1; plain && i < n.g->tensor_count; i++)
+                bl_graph_keep(n.g, i);
+            result[plain] = run(&n, y, &count);
+        }
+        assert_same(result[0], result[1], count);
+    }
+}
+
+/* What bl_op_given says, extents show. */
+static void every_optional_operand_has_its_bit(void **state)
+{
+    (void)state;
+    for (bl_op op = 0; op < BL_OP_COUNT; op++) {
+        bl_operand o[BL_MAX_OPERANDS];
+        const uint32_t count = bl_op_operands(op, o);
+        for (uint32_t i = 0; i < count; i++)
+            for (uint32_t there = 0; o[i].optional && there < 2; there++) {
+                bl_params p = bl_op_infos[op].cases[0].p;
+                bl_extent e[BL_MAX_OPERANDS] = { 0 };
+                *bl_op_given(op, &p) = there << i;
+                bl_op_infos[op].extents(&p, e);
+                if ((e[i].rows > 0) != there)
+                    fail_msg("%s: operand %c, given %u, has %u rows", bl_op_infos[op].name, o[i].name, there, e[i].rows);
+            }
+    }
 }
 
 /* --- planning --------------------------------------------------------------------------------------------------------- */
@@ -405,6 +515,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fusion_merges_what_it_can), cmocka_unit_test(fusion_keeps_the_bytes),
+        cmocka_unit_test(sums_join_the_gradient_made_last), cmocka_unit_test(sums_keep_the_bytes),
+        cmocka_unit_test(every_optional_operand_has_its_bit),
         cmocka_unit_test(planned_tensors_never_overlap),
         cmocka_unit_test(plan_refuses_a_tensor_larger_than_a_block), cmocka_unit_test(reuse_makes_a_chain_cheap),
         cmocka_unit_test(barriers_are_the_needed_ones), cmocka_unit_test(builders_keep_the_first_failure),

@@ -162,9 +162,12 @@ static void latents_outside_the_mask_are_the_source(void **state)
         start[i] = schedule.start_x * source[i] + schedule.start_n * noise[i];
     for (size_t i = 0; i < CELLS; i++)
         mask[i] = i % 32 < 5 && i / 32 < 7;
-    const bl_sample_input in = { .h = 32, .w = 32, .embedding = embedding, .branches = 1, .start = start, .source = source, .noise = noise,
+    bl_stage s = { 0 };
+    const bl_sample_input in = { .name = "unet", .after = look, .context = &seen, .h = 32, .w = 32, .embedding = embedding, .branches = 1, .start = start, .source = source, .noise = noise,
                                  .mask = mask, .schedule = &schedule };
-    assert_int_equal(bl_sample(m->checkpoint, &in, out, look, &seen), BL_OK);
+    assert_int_equal(bl_sample_stage(m->checkpoint, &in, &s), BL_OK);
+    assert_int_equal(bl_sample(m->checkpoint, &s, &in, out), BL_OK);
+    bl_stage_destroy(&s);
     assert_int_equal(seen.calls, 2);
     assert_int_equal(seen.changed, FX_LATENT * 5 * 7); /* bit by bit: the cells of the mask and no other */
     for (size_t i = 0; i < VALUES; i++)

@@ -73,7 +73,6 @@ static bl_value attention(bl_graph *g, bl_value x, bl_value source, uint32_t hea
     const uint32_t c = bl_graph_shape(g, x).c;
     const bl_value qkv = linear(g, x, 3 * c), kv = source == BL_NONE ? qkv : linear(g, source, 3 * c);
     const bl_value q = bl_graph_channels(g, qkv, 0, c), k = bl_graph_channels(g, kv, c, c), v = bl_graph_channels(g, kv, 2 * c, c);
-    bl_value probs;
     return linear(g, keep ? bl_graph_attention_values(g, bl_graph_attention_probs(g, q, k, heads, false), v, heads)
                          : bl_graph_attention(g, q, k, v, heads, false), c);
 }
@@ -445,6 +444,18 @@ static bl_params random_problem(bl_op op)
         q->oh = q->h << q->up; /* lines that see only zeros, and such that are left out, are allowed */
         q->ow = q->width << q->up;
         q->oh = BL_MAX(q->oh / q->stride + next(3), 1);
+        break;
+    }
+    case BL_OP_matmul_bwd_x:
+        p.matmul_bwd_x = (struct matmul_bwd_params){ .m = rows, .n = channels, .k = 1 + next(5), .given = next(2) << 2 };
+        break;
+    case BL_OP_conv_bwd_x: {
+        struct conv_bwd_params *q = &p.conv_bwd_x;
+        *q = (struct conv_bwd_params){ .images = 1 + next(3), .h = 1 + next(9), .width = 1 + next(5), .c = 1 + next(3), .oc = channels,
+            .kernel = 1 + next(5), .stride = 1 + next(3), .given = next(2) << 2 };
+        q->pad = q->pad_y = next(q->kernel + 1);
+        q->oh = 1 + (q->h - 1) / q->stride + next(3); /* lines that no input reaches are allowed */
+        q->ow = q->width;
         break;
     }
     case BL_OP_channel_stats_fwd: {

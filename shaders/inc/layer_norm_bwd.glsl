@@ -50,7 +50,7 @@ void main()
         const vec4 means = team_sum(slots) / count;
         const float rstd = inversesqrt(means.x + p.eps), along = -means.z * rstd * rstd;
         for (uint c = 4 * team_lane(); mine && c < p.channels; c += 4 * team_size()) {
-            vec4 v = rstd * fma(vec4(along), deviation(i, c, mean), weighted(i, c) - means.y);
+            precise vec4 v = rstd * fma(vec4(along), deviation(i, c, mean), weighted(i, c) - means.y);
             const uint from = p.r.off + i * p.r.stride + c, to = p.d.off + i * p.d.stride + c;
             const bool given = (p.given >> 3 & 1) != 0;
             if (WIDTH == 4) {

@@ -3,7 +3,8 @@
  *
  * Tensors are channels-last matrices: row r, column c of operand v is element v.off + r * v.stride + c of its binding, where a row is
  * a pixel or token (batch outermost) and a column a channel. Every block starts with the views of its operands in binding order, so
- * a caller can treat that part as an array. */
+ * a caller can treat that part as an array. Where operands are optional, `given` is next: bit i is set when operand i is there and
+ * optional. */
 #ifndef BL_PARAMS_H
 #define BL_PARAMS_H
 #ifdef GL_core_profile
@@ -24,22 +25,24 @@ struct view {
 #define ACT_GELU 2u        /* x * Phi(x), exact (erf) */
 #define ACT_QUICK_GELU 3u  /* x * sigmoid(1.702 x) */
 
-/* y = act(x w^T + b + a) + r. `given`: bit i is set when optional operand i of the binding order is there. */
+/* y = act(x w^T + b + a) + r */
 struct matmul_params {
     VIEW x, w, b, a, r, y;  /* [m,k] [n,k] [1,n]? [m/a_rows,n]? [m,n]? [m,n] */
+    uint given;
     uint m, n, k;
     uint a_rows;            /* rows of x that share a row of a (pixels of an image); 1 if a is absent */
-    uint act, given;
+    uint act;
 };
 
 /* 2-D convolution, y = act(conv(x, w) + b + a) + r, output pixel (oy,ox) reads input pixel
  * (oy*stride + ky - pad_y, ox*stride + kx - pad), zero outside. The input is first enlarged 2^up times by nearest neighbour. */
 struct conv_params {
     VIEW x, w, b, a, r, y;  /* [n*h*w,c] [oc, kernel*kernel*c] [1,oc]? [n,oc]? [n*oh*ow,oc]? [n*oh*ow,oc] */
+    uint given;
     uint images, h, width, c;  /* input as stored, before enlarging */
     uint oh, ow, oc;
     uint kernel, stride, pad, up;
-    uint act, given;
+    uint act;
     uint pad_y;             /* pad; in a part of the lines, less the lines above it, modulo 2^32 */
 };
 
@@ -126,23 +129,24 @@ struct upsample_params {
 };
 
 /* --- reverse mode: g is the gradient of a loss with respect to y, d the gradient with respect to x; r, where there is one, is added to
- *     d, so that several gradients of a tensor add up without a pass of their own. Weights are constants: they have no gradients. ------- */
+ *     d, so that several gradients of a tensor add up without a pass of their own. Weights are constants: they have no gradients. ---- */
 
 /* d = g w + r: matmul_fwd without its epilogue. */
 struct matmul_bwd_params {
     VIEW g, w, r, d;        /* [m,n] [n,k] [m,k]? [m,k] */
-    uint m, n, k;
     uint given;
+    uint m, n, k;
 };
 
 /* d[i] = sum over the outputs and taps that read input pixel i of g w, plus r: conv_fwd without its epilogue, up = 0. */
 struct conv_bwd_params {
     VIEW g, w, r, d;        /* [images*oh*ow,oc] [oc, kernel*kernel*c] [images*h*width,c]? [images*h*width,c] */
+    uint given;
     uint images, h, width, c;
     uint oh, ow, oc;
     uint kernel, stride, pad;
-    uint given;
-    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the lines of y above it times stride; never below 0 */
+    uint pad_y;             /* pad; in a part of the lines, plus the lines above it, less the lines of y above it times stride;
+                               never below 0 */
 };
 
 /* Sums over slices of rows, for the gradient of group_norm: with n = (x - mean) rstd, h = n w + b and e = w g act'(h),
@@ -165,17 +169,17 @@ struct group_stats_bwd_params {
 /* d = rstd (e - mean of e - n mean of e n) + r. */
 struct group_norm_bwd_params {
     VIEW x, t, w, b, g, r, d; /* [images*rows, channels] [images, 4*groups] fp32 [1,channels] x2 [images*rows, channels] x3 */
+    uint given;
     uint images, rows, channels, groups;
     uint act;
-    uint given;
 };
 
 /* The same over the channels of a row, with n = (x - mean) rstd and e = w g. */
 struct layer_norm_bwd_params {
     VIEW x, w, g, r, d;     /* [rows, channels] [1,channels] [rows, channels] [rows, channels]? [rows, channels] */
+    uint given;
     uint rows, channels;
     float eps;
-    uint given;
 };
 
 /* What attention_bwd_q and attention_bwd_kv need of every query instead of its probabilities (Dao 2023, FlashAttention-2):
@@ -206,8 +210,8 @@ struct attention_bwd_kv_params {
 /* d = g v^T + a for every head: the gradient of kept probabilities, a what arrives at them besides. */
 struct attention_values_bwd_p_params {
     VIEW g, v, a, d;        /* [images*tq, heads*head] [images*tk, heads*head] [images*heads*tq, tk]? fp32 x2 */
-    uint images, heads, head, tq, tk;
     uint given;
+    uint images, heads, head, tq, tk;
 };
 
 /* d = p^T g for every head. With the gradient of the scores as p and q as g it is the gradient of k. */
@@ -258,21 +262,21 @@ struct fill_params {
 /* y[i,j] = r[i,j] + scale * sum over heads h of x[h*rows + i, j]. */
 struct heads_mean_params {
     VIEW x, r, y;           /* [heads*rows, channels] [rows, channels]? [rows, channels]; all fp32 */
+    uint given;
     uint heads, rows, channels;
     float scale;
-    uint given;
 };
 
 /* d[h*rows + i, j] = scale * s[0] * g[i,j]; s as loss_scale_fwd makes it, 1 without. */
 struct heads_mean_bwd_params {
     VIEW g, s, d;           /* [rows, channels] [1,2]? [heads*rows, channels]; all fp32 */
+    uint given;
     uint heads, rows, channels;
     float scale;
-    uint given;
 };
 
-/* s = (2^e, 2^-e) with e such that target/2 < 2^e max|x| <= target, within 2^-120 .. 2^120; (1, 1) where no x is finite and not zero. A gradient times 2^e
- * fits fp16 (Micikevicius et al. 2018). */
+/* s = (2^e, 2^-e) with e such that target/2 < 2^e max|x| <= target, within 2^-120 .. 2^120; (1, 1) where no x is finite and not zero.
+ * A gradient times 2^e fits fp16 (Micikevicius et al. 2018). */
 struct loss_scale_params {
     VIEW x, s;              /* [rows, channels] [1,2]; fp32 */
     uint rows, channels;
@@ -297,16 +301,16 @@ struct smooth_bwd_params {
  * l_j = max(0, 1 - top_j), y = (l, top_0, row of it, top_1, row of it, ..), where l is the largest l_j, or their mean. */
 struct peak_loss_params {
     VIEW x, m, y;           /* [rows, channels] [rows, 1]? [1, 1 + 2*channels]; all fp32; rows below 2^24 */
-    uint rows, channels, mean;
     uint given;
+    uint rows, channels, mean;
 };
 
 /* d = scale * dl/dx, 0 but at the peaks: y as peak_loss_fwd made it. Of equal l_j the first counts; at l_j = 0 it is 0. */
 struct peak_loss_bwd_params {
     VIEW m, y, d;           /* [rows, 1]? [1, 1 + 2*channels] [rows, channels]; all fp32 */
+    uint given;
     uint rows, channels, mean;
     float scale;
-    uint given;
 };
 
 /* z = x y / (|x| |y|) over the channels of a row; 0 where one is 0. */
@@ -385,10 +389,10 @@ struct scale_params {
 /* d = scale (* in_scale of the step) * s[1] * the sum of g over the copies; s as loss_scale_fwd makes it, 1 without. */
 struct scale_bwd_params {
     VIEW g, s, d;           /* [copies*rows, channels] [1,2]? fp32 [rows, channels] fp32 */
+    uint given;
     uint rows, channels, copies;
     float scale;
     uint per_step;
-    uint given;
 };
 
 /* Classifier-free guidance (Ho, Salimans 2022): y = x_uncond + guidance * (x_cond - x_uncond), guidance of the step;
@@ -398,9 +402,10 @@ struct guidance_params {
     uint rows, channels, branches;
 };
 
-/* One step of any linear multistep scheduler, see struct bl_step. In place. */
+/* One step of any linear multistep scheduler, see struct bl_step. In place; without noise kn counts as 0. */
 struct scheduler_step_params {
-    VIEW e, z, x, h;        /* model output, noise, sample [rows, channels] fp32; h: [4*rows, channels] fp32: h1, h2, h3, saved sample */
+    VIEW e, z, x, h;        /* model output, noise?, sample [rows, channels] fp32; h: [4*rows, channels] fp32: h1, h2, h3, saved sample */
+    uint given;
     uint rows, channels;
 };
 

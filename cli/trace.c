@@ -1,0 +1,161 @@
+/* Layer 6. */
+#include "trace.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#include <stb_easy_font.h>
+#pragma GCC diagnostic pop
+
+/* --- JSON lines ------------------------------------------------------------------------------------------------------------ */
+
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static bool print_object(FILE *f, json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    const bool ok = text && fprintf(f, "%s\n", text) > 0;
+    free(text);
+    json_decref(object);
+    return ok;
+}
+
+static json_t *summary(const bl_generate_result *made)
+{
+    json_t *memory = json_object();
+    for (uint32_t i = 0; i < made->memory.stage_count; i++) {
+        const bl_memory_stage *s = &made->memory.stages[i];
+        json_object_set_new(memory, s->name, json_integer((json_int_t)s->held)); /* of stages that run often, the last */
+    }
+    return json_pack("{s:s,s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:I,s:o}", "kind", "run", "steps", (int)made->steps_run, "unet_forwards",
+                     (int)made->forwards, "unet_backwards", (int)made->backwards, "decodes", (int)made->decodes, "gflop", made->gflop,
+                     "plain_gflop", made->plain_gflop, "seconds", made->seconds, "device_bytes", (json_int_t)made->device_bytes, "held",
+                     memory);
+}
+
+bool trace_write(const char *path, const bl_generate_result *made)
+{
+    FILE *f = fopen(path, "w");
+    bool ok = f && print_object(f, summary(made));
+    for (uint32_t i = 0; ok && i < made->trace_count; i++) {
+        const bl_trace_step *s = &made->trace[i];
+        json_t *o = json_pack("{s:s,s:i,s:i,s:o,s:o,s:o,s:i,s:[i,i]}", "kind", s->measured ? "measured" : "update", "step", (int)s->step, "inner",
+                              (int)s->inner, "t", number((double)s->timestep), "attention_loss", number((double)s->attention_loss), "image_loss",
+                              number((double)s->image_loss), "n", (int)s->n, "peak", (int)s->x, (int)s->y);
+        if (o && !s->measured)
+            json_object_update_new(o, json_pack("{s:o,s:o,s:o}", "gradient_norm", number((double)s->gradient_norm), "alpha",
+                                                number((double)s->alpha), "seconds", number((double)s->seconds)));
+        ok = print_object(f, o);
+    }
+    return f && !fclose(f) && ok;
+}
+
+/* --- plot ------------------------------------------------------------------------------------------------------------------- */
+
+enum { WIDTH = 960, PANEL = 190, TOP = 34, LEFT = 90, RIGHT = 20, PANELS = 4, HEIGHT = TOP + PANELS * PANEL + 30 };
+
+typedef struct canvas {
+    bl_image image;
+} canvas;
+
+static void dot(canvas *c, int x, int y, const uint8_t rgb[3])
+{
+    if (x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT)
+        memcpy(c->image.pixels + 3 * ((size_t)y * WIDTH + (size_t)x), rgb, 3);
+}
+
+static void box(canvas *c, int x0, int y0, int x1, int y1, const uint8_t rgb[3])
+{
+    for (int y = y0; y < y1; y++)
+        for (int x = x0; x < x1; x++)
+            dot(c, x, y, rgb);
+}
+
+static void line(canvas *c, double x0, double y0, double x1, double y1, const uint8_t rgb[3])
+{
+    const int steps = (int)fmax(fabs(x1 - x0), fabs(y1 - y0)) + 1;
+    for (int i = 0; i <= steps; i++) {
+        const int x = (int)lrint(x0 + (x1 - x0) * i / steps), y = (int)lrint(y0 + (y1 - y0) * i / steps);
+        box(c, x, y, x + 2, y + 2, rgb);
+    }
+}
+
+/* stb_easy_font makes rectangles; doubled, they are readable. */
+static void text(canvas *c, int x, int y, const uint8_t rgb[3], const char *words)
+{
+    static float quads[16 * 4096];
+    const int n = stb_easy_font_print(0, 0, (char *)words, NULL, quads, sizeof(quads));
+    for (int i = 0; i < n; i++) {
+        const float *a = quads + 16 * i, *b = a + 8; /* opposite corners: x, y, z, colour each */
+        box(c, x + 2 * (int)a[0], y + 2 * (int)a[1], x + 2 * (int)b[0], y + 2 * (int)b[1], rgb);
+    }
+}
+
+static const uint8_t INK[3] = { 40, 44, 52 }, GRID[3] = { 225, 228, 232 }, CURVE[3] = { 32, 110, 190 }, AFTER[3] = { 214, 90, 49 },
+    PAPER[3] = { 255, 255, 255 };
+
+static double value_of(const bl_trace_step *s, int panel)
+{
+    const double values[PANELS] = { (double)s->attention_loss, (double)s->n, (double)s->gradient_norm, (double)s->alpha };
+    return s->measured && panel > 1 ? NAN : values[panel];
+}
+
+/* One quantity over the updates; what was measured after them in another colour. */
+static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
+{
+    static const char *const names[PANELS] = { "attention loss", "n: cells above the mean", "|gradient|", "step size alpha" };
+    const int top = TOP + panel * PANEL + 26, bottom = TOP + (panel + 1) * PANEL - 16;
+    double most = 0;
+    char label[64];
+    for (uint32_t i = 0; i < made->trace_count; i++)
+        most = fmax(most, value_of(&made->trace[i], panel)); /* fmax passes over NaN */
+    most = panel == 0 ? fmax(most, 1) : most > 0 ? most * 1.05 : 1;
+    text(c, LEFT, top - 22, INK, names[panel]);
+    for (int k = 0; k <= 2; k++) {
+        const int y = bottom - (bottom - top) * k / 2;
+        box(c, LEFT, y, WIDTH - RIGHT, y + 1, GRID);
+        snprintf(label, sizeof(label), "%.3g", most * k / 2);
+        text(c, 8, y - 7, INK, label);
+    }
+    box(c, LEFT, top, LEFT + 1, bottom, INK);
+    box(c, LEFT, bottom, WIDTH - RIGHT, bottom + 1, INK);
+    const double span = made->trace_count > 1 ? made->trace_count - 1.0 : 1;
+    double x0 = 0, y0 = NAN;
+    for (uint32_t i = 0; i < made->trace_count; i++) {
+        const bl_trace_step *s = &made->trace[i];
+        const double v = value_of(s, panel), x = LEFT + (WIDTH - RIGHT - LEFT) * i / span, y = bottom - (bottom - top) * v / most;
+        if (!isfinite(v))
+            continue;
+        if (s->measured) {
+            box(c, (int)x - 3, (int)y - 3, (int)x + 4, (int)y + 4, AFTER);
+            continue;
+        }
+        if (isfinite(y0))
+            line(c, x0, y0, x, y, CURVE);
+        box(c, (int)x - 2, (int)y - 2, (int)x + 4, (int)y + 4, CURVE);
+        x0 = x;
+        y0 = y;
+    }
+}
+
+bl_result trace_plot(const char *path, const bl_generate_result *made)
+{
+    canvas c = { .image = { WIDTH, HEIGHT, 3, malloc(3 * (size_t)WIDTH * HEIGHT) } };
+    char label[96];
+    if (!c.image.pixels)
+        return BL_ERROR_MEMORY;
+    box(&c, 0, 0, WIDTH, HEIGHT, PAPER);
+    snprintf(label, sizeof(label), "%u steps, %u updates, %.1f s   (orange: after the updates)", made->steps_run, made->trace_count, made->seconds);
+    text(&c, LEFT, 10, INK, label);
+    for (int panel = 0; panel < PANELS; panel++)
+        draw_panel(&c, made, panel);
+    snprintf(label, sizeof(label), "updates, step 1 to %u", made->trace_count ? made->trace[made->trace_count - 1].step : 0);
+    text(&c, LEFT, HEIGHT - 24, INK, label);
+    const bl_result result = bl_image_write_png(path, &c.image, NULL, 0);
+    free(c.image.pixels);
+    return result;
+}
