@@ -176,7 +176,8 @@ static void pairs(bl_graph *g)
     bl_value x = input(g, 1, 12, 12, 16);
     for (int i = 0; i < 8; i++) {
         const bl_value both = pair(g, linear(g, x, 16), linear(g, x, 16));
-        x = bl_graph_add(g, bl_graph_activation(g, bl_graph_images(g, both, 0, 1), ACT_SILU), linear(g, bl_graph_images(g, both, 1, 1), 16));
+        const bl_value first = bl_graph_images(g, both, 0, 1), second = bl_graph_images(g, both, 1, 1);
+        x = bl_graph_add(g, bl_graph_activation(g, first, ACT_SILU), linear(g, second, 16));
     }
 }
 
