@@ -60,7 +60,8 @@ FLOPS(attention_bwd_kv, p->attention_bwd_kv.causal ? 2 : 4)
 FLOPS(attention_values_bwd_p, 1)
 FLOPS(attention_values_bwd_v, 1)
 
-/* As for attention_fwd: an absolute error of a score is a relative one of its weight. The statistics that the check makes up are not those of
+/* As for attention_fwd: an absolute error of a score is a relative one of its weight. The statistics that the check makes up are not
+ * those of
  * the scores, so weights reach exp(largest score - s0), and with them the sums. */
 static uint32_t depth(uint32_t head, uint32_t sum)
 {
@@ -75,7 +76,8 @@ uint32_t depth_attention_values_bwd_v(const bl_params *p) { return p->attention_
 
 /* --- cases ---------------------------------------------------------------------------------------------------------- */
 
-#define CASE(op, label, i, n, d, q, k, ...) .name = label, .p.op = { .images = (i), .heads = (n), .head = (d), .tq = (q), .tk = (k), __VA_ARGS__ }
+#define CASE(op, label, i, n, d, q, k, ...) .name = label, .p.op = { .images = (i), .heads = (n), .head = (d), .tq = (q), .tk = (k),
+    __VA_ARGS__ }
 #define CASES(op) \
     { CASE(op, "unet_self_256x40", 1, 8, 40, 256, 256, .scale = 0.158113883f) }, \
     { CASE(op, "unet_cross_256x40", 2, 8, 40, 256, 77, .scale = 0.158113883f) }, \

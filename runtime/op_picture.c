@@ -64,14 +64,16 @@ uint32_t depth_bicubic_bwd_x(const bl_params *p)
 #define ROWS(op, label, r, c, ...) .name = label, .p.op = { .rows = (r), .channels = (c), __VA_ARGS__ }
 #define CLAMP_CASES(op) \
     { ROWS(op, "decoded_64x64x4", 4096, 4, .scale = 0.5f, .shift = 0.5f) }, { ROWS(op, "one", 1, 1, .scale = 1) }, \
-    { ROWS(op, "odd", 37, 3, .scale = -2, .shift = 0.25f) }, { ROWS(op, "bench_decoded_512x512x4", 262144, 4, .scale = 0.5f, .shift = 0.5f) }
+    { ROWS(op, "odd", 37, 3, .scale = -2, .shift = 0.25f) }, { ROWS(op, "bench_decoded_512x512x4", 262144, 4, .scale = 0.5f,
+                                                                    .shift = 0.5f) }
 #define NORMALIZE_CASES(op) \
     { ROWS(op, "clip_56x56x4", 3136, 4, ) }, { ROWS(op, "one", 1, 1, ) }, { ROWS(op, "odd", 37, 3, ) }, \
     { ROWS(op, "bench_clip_224x224x4", 50176, 4, ) }
 #define BICUBIC(op, label, n, y, x, oy, ox, c) \
     { .name = label, .p.op = { .images = (n), .h = (y), .width = (x), .oh = (oy), .ow = (ox), .channels = (c) } }
 #define BICUBIC_CASES(op) \
-    BICUBIC(op, "decoded_to_clip", 1, 128, 128, 56, 56, 4), BICUBIC(op, "smaller", 2, 19, 31, 7, 8, 3), BICUBIC(op, "larger", 1, 5, 6, 13, 17, 4), \
+    BICUBIC(op, "decoded_to_clip", 1, 128, 128, 56, 56, 4), BICUBIC(op, "smaller", 2, 19, 31, 7, 8, 3), BICUBIC(op, "larger", 1, 5, 6,
+                                                                                                                13, 17, 4), \
     BICUBIC(op, "same", 1, 9, 9, 9, 9, 1), BICUBIC(op, "one_pixel", 1, 1, 1, 4, 4, 1), BICUBIC(op, "to_one", 1, 6, 5, 1, 1, 2), \
     BICUBIC(op, "one_line", 1, 1, 12, 3, 5, 1), BICUBIC(op, "bench_512_to_224", 1, 512, 512, 224, 224, 4)
 
