@@ -148,7 +148,8 @@ void bl_checkpoint_close(bl_checkpoint **checkpoint)
 void bl_stage_destroy(bl_stage *s)
 {
     if (s->owner) {
-        s->owner->live[s->net]--;
+        for (int net = 0; net < BL_NET_COUNT; net++)
+            s->owner->live[net] -= s->nets >> net & 1;
         if (s->owner->planning)
             s->owner->held.all -= s->activations;
     }
@@ -179,20 +180,38 @@ bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count
 
 static bl_weights *net_of(const bl_checkpoint *c, int net)
 {
-    return net == BL_NET_TEXT ? c->text_weights : net == BL_NET_UNET ? c->unet_weights : c->vae_weights;
+    bl_weights *const all[BL_NET_COUNT] = { c->text_weights, c->unet_weights, c->vae_weights, c->clip_weights };
+    return all[net];
+}
+
+static uint64_t net_bytes(const bl_checkpoint *c, int net) { return net_of(c, net) ? bl_weights_bytes(net_of(c, net)) : 0; }
+
+/* Weights of a stage's networks that are still to be loaded; UINT64_MAX if the device cannot hold them. */
+static uint64_t missing(const bl_checkpoint *c, unsigned nets, const bl_graph *g)
+{
+    uint64_t sum = 0;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (nets >> net & 1) {
+            const uint64_t bytes = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
+            sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
+        }
+    return sum;
 }
 
 static void see_held(bl_checkpoint *c)
 {
     c->held.all = c->context->device->bytes;
     for (int net = 0; net < BL_NET_COUNT; net++)
-        c->held.nets[net] = bl_weights_bytes(net_of(c, net));
+        c->held.nets[net] = net_bytes(c, net);
 }
 
 void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 {
     c->memory = (bl_memory_plan){ .fits = 1 };
     c->planning = planning;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (net_of(c, net))
+            bl_weights_unplan(net_of(c, net));
     see_held(c);
     if (!planning)
         bl_kernels_forget(c->context->kernels);
@@ -208,22 +227,23 @@ static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
 }
 
 /* Drops the weights of other networks that no stage uses, at last those of its own other parts, until a stage fits the limit; only counts while planning. */
-static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const char *name, uint64_t activations)
+static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, const char *name, uint64_t activations)
 {
-    static const int order[] = { BL_NET_TEXT, BL_NET_VAE, BL_NET_UNET };
+    static const int order[BL_NET_COUNT] = { BL_NET_TEXT, BL_NET_VAE, BL_NET_CLIP, BL_NET_UNET };
     bl_memory_plan *m = &c->memory;
     if (!c->planning)
         see_held(c);
     m->limit = bl_device_limit(c->context->device);
     bl_memory_stage s = { .activations = activations };
     snprintf(s.name, sizeof(s.name), "%s", name);
-    for (int i = 0;; i++) {
-        s.weights = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
+    for (int i = 0;; i++) { /* once through the others, once through its own */
+        s.weights = missing(c, nets, g);
         s.held = s.weights > UINT64_MAX - c->held.all - activations ? UINT64_MAX : c->held.all + s.weights + activations;
-        if (s.held <= m->limit || i > BL_NET_COUNT)
+        if (s.held <= m->limit || i == 2 * BL_NET_COUNT)
             break;
-        const int goes = i < BL_NET_COUNT ? order[i] : net;
-        if ((goes == net && i < BL_NET_COUNT) || !c->held.nets[goes] || c->live[goes])
+        const int goes = order[i % BL_NET_COUNT];
+        const bool own = nets >> goes & 1;
+        if (own != (i >= BL_NET_COUNT) || !c->held.nets[goes] || c->live[goes])
             continue;
         c->held.all -= c->held.nets[goes];
         c->held.nets[goes] = 0;
@@ -231,8 +251,14 @@ static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const c
         if (!c->planning)
             bl_weights_release(net_of(c, goes));
     }
-    c->held.all += s.weights;
-    c->held.nets[net] += s.weights;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (nets >> net & 1) {
+            const uint64_t bytes = missing(c, 1u << net, g);
+            if (c->planning)
+                bl_weights_plan(net_of(c, net), g, !c->held.nets[net]);
+            c->held.all += bytes;
+            c->held.nets[net] += bytes;
+        }
     m->peak = BL_MAX(m->peak, s.held);
     m->fits = m->peak <= m->limit;
     if (m->stage_count < BL_COUNT(m->stages)) /* verification makes more */
@@ -242,39 +268,42 @@ static bl_result make_room(bl_checkpoint *c, int net, const bl_graph *g, const c
 
 /* Plans a stage, makes room for it, loads what the graph asks for and records it. */
 /* Device memory that activations may take once the weights are there and everything has gone that may go. */
-static uint64_t room_for(bl_checkpoint *c, int net, const bl_graph *g)
+static uint64_t room_for(bl_checkpoint *c, unsigned nets, const bl_graph *g)
 {
     if (!c->planning)
         see_held(c);
     uint64_t taken = c->held.all, room = bl_device_limit(c->context->device);
-    const uint64_t missing = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]), table = 1 << 20; /* the step table, rounding */
+    const uint64_t lacking = missing(c, nets, g), table = 1 << 20; /* the step table, rounding */
     for (int i = 0; i < BL_NET_COUNT; i++)
-        if (i != net && !c->live[i])
+        if (!(nets >> i & 1) && !c->live[i])
             taken -= BL_MIN(c->held.nets[i], taken);
     room -= BL_MIN(taken, room);
-    room -= BL_MIN(missing, room);
+    room -= BL_MIN(lacking, room);
     return room - BL_MIN(table, room);
 }
 
-bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, uint32_t steps, bl_stage *s)
+bl_result bl_stage_finish(bl_checkpoint *c, unsigned nets, const char *name, uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
     bl_plan *plan = NULL;
     bl_graph_keep(s->graph, s->out);
     BL_TRY(bl_graph_check(s->graph));
     BL_TRY(bl_graph_fuse(s->graph));
-    BL_TRY(bl_plan_within(s->graph, s->forward_nodes, bl_block_limit(c->context->device), room_for(c, (int)net, s->graph), &plan,
+    BL_TRY(bl_plan_within(s->graph, s->forward_nodes, bl_block_limit(c->context->device), room_for(c, nets, s->graph), &plan,
                           &s->segments));
-    BL_TRY(make_room(c, (int)net, s->graph, name, bl_exec_bytes_of(plan, steps)));
+    BL_TRY(make_room(c, nets, s->graph, name, bl_exec_bytes_of(plan, steps)));
     s->owner = c;
-    s->net = net;
+    s->nets = nets;
     s->activations = bl_exec_bytes_of(plan, steps);
-    c->live[net]++;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        c->live[net] += nets >> net & 1;
     if (c->planning) {
         c->held.all += s->activations;
         goto fail;
     }
-    BL_TRY(bl_weights_load(net_of(c, net), s->graph, c->context->stream));
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (nets >> net & 1)
+            BL_TRY(bl_weights_load(net_of(c, net), s->graph, c->context->stream));
     BL_TRY(bl_exec_create_planned(c->context->kernels, c->context->stream, s->graph, &plan, steps, &s->exec));
     c->memory.stages[c->memory.stage_count - 1].dispatches = bl_exec_dispatches(s->exec);
 fail:
@@ -298,7 +327,7 @@ bl_result bl_stage_text(bl_checkpoint *c, uint32_t count, bool keep_named, bl_st
     const bl_net net = { s->graph, c->text_weights };
     s->x = bl_graph_input(s->graph, "hidden_states.0", (bl_shape){ count, c->text.positions, 1, c->text.channels }, c->context->type);
     s->out = bl_clip_text_build(&net, &c->text, s->x);
-    BL_TRY(bl_stage_finish(c, BL_NET_TEXT, "text", 0, s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_TEXT, "text", 0, s));
 fail:
     return done(s, result);
 }
@@ -338,7 +367,7 @@ bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bo
     const bl_net net = { s->graph, c->unet_weights };
     const bl_value x = bl_stage_unet_inputs(c, s, n, 1, h, w);
     s->out = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, NULL);
-    BL_TRY(bl_stage_finish(c, BL_NET_UNET, "unet", 1, s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, "unet", 1, s));
     BL_TRY(bl_stage_write_frequencies(c, s));
 fail:
     return done(s, result);
@@ -373,7 +402,7 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
     }
     bl_graph_step_next(g, steps);
     s->out = s->x;
-    BL_TRY(bl_stage_finish(c, BL_NET_UNET, "unet", steps, s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, "unet", steps, s));
     BL_TRY(bl_stage_write_frequencies(c, s));
 fail:
     return done(s, result);
@@ -387,7 +416,7 @@ bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "image", (bl_shape){ 1, h, w, 4 }, c->context->vae_type);
     s->out = bl_vae_encode(&net, &c->vae, s->x);
-    BL_TRY(bl_stage_finish(c, BL_NET_VAE, "encode", 0, s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_VAE, "encode", 0, s));
 fail:
     return done(s, result);
 }
@@ -400,7 +429,7 @@ bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
     const bl_net net = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
     s->out = bl_vae_decode(&net, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
-    BL_TRY(bl_stage_finish(c, BL_NET_VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
 fail:
     return done(s, result);
 }

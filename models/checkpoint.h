@@ -9,7 +9,7 @@
 #include "unet.h"
 #include "vae.h"
 
-typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_COUNT } bl_net_kind;
+typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_CLIP, BL_NET_COUNT } bl_net_kind;
 
 typedef struct bl_checkpoint {
     bl_context *context;
@@ -19,6 +19,7 @@ typedef struct bl_checkpoint {
     bl_vae_config vae;
     bl_scheduler_config scheduler;
     bl_weights *text_weights, *unet_weights, *vae_weights;
+    bl_weights *clip_weights;        /* of the CLIP model in use, which owns them; NULL without one */
     bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
     bool planning;                   /* stages are only planned: they have no exec */
     struct { uint64_t all, nets[BL_NET_COUNT]; } held;  /* bytes: device memory, and of it the weights of every network */
@@ -46,7 +47,7 @@ typedef struct bl_stage {
     uint32_t forward_nodes;          /* with a gradient: what comes before it, and may be computed again to save memory; else 0 */
     uint32_t segments;               /* of that, each but the last computed again; 1: none */
     bl_checkpoint *owner;            /* set by bl_stage_finish */
-    bl_net_kind net;
+    unsigned nets;                   /* bits 1 << bl_net_kind: those whose weights it uses */
     uint64_t activations;            /* bytes */
 } bl_stage;
 void bl_stage_destroy(bl_stage *s);  /* zeroes *s; a zeroed one is accepted */
@@ -55,9 +56,9 @@ bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count
 
 /* For other files with stages: inputs of the U-Net for `samples` latents with `copies` prompts each, as x, freqs and context of *s; returns
  * the network's input [samples*copies,h,w,latent]. Then, when graph and s->out are complete: plans the stage, makes room for it, loads the
- * weights of its network, and records it, except while planning. At last the frequencies of the timestep embedding. */
+ * weights of its networks (bits 1 << bl_net_kind), and records it, except while planning. At last the frequencies of the timestep embedding. */
 bl_value bl_stage_unet_inputs(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w);
-bl_result bl_stage_finish(bl_checkpoint *c, bl_net_kind net, const char *name, uint32_t steps, bl_stage *s);
+bl_result bl_stage_finish(bl_checkpoint *c, unsigned nets, const char *name, uint32_t steps, bl_stage *s);
 bl_result bl_stage_write_frequencies(bl_checkpoint *c, bl_stage *s);
 
 /* `keep_named`: tensors with the names of diffusers' modules can be read after a run. */

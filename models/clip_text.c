@@ -4,24 +4,14 @@
 
 bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value x)
 {
-    static const char *const qkv[] = { "q_proj", "k_proj", "v_proj" };
-    bl_graph *g = net->g;
-    char attn[96];
+    const bl_clip_tower tower = { c->channels, c->intermediate, c->heads, c->act, c->eps, true };
     bl_value h = x;
     for (uint32_t i = 0; i < c->layers; i++) {
         char layer[64];
         snprintf(layer, sizeof(layer), "text_model.encoder.layers.%u", i);
-        snprintf(attn, sizeof(attn), "%s.self_attn", layer);
-        const bl_value a = bl_net_linears(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm1", layer), c->channels, true, 3, qkv, attn);
-        const bl_value y = bl_graph_attention(g, bl_graph_channels(g, a, 0, c->channels), bl_graph_channels(g, a, c->channels, c->channels),
-                                              bl_graph_channels(g, a, 2 * c->channels, c->channels), c->heads, true);
-        h = bl_graph_add(g, bl_net_linear(net, y, c->channels, true, "%s.out_proj", attn), h);
-        bl_value f = bl_net_linear(net, bl_net_layer_norm(net, h, c->eps, "%s.layer_norm2", layer), c->intermediate, true, "%s.mlp.fc1",
-                                   layer);
-        f = bl_net_linear(net, bl_graph_activation(g, f, c->act), c->channels, true, "%s.mlp.fc2", layer);
-        h = bl_graph_name(g, bl_graph_add(g, f, h), "hidden_states.%u", i + 1);
+        h = bl_graph_name(net->g, bl_net_clip_layer(net, &tower, h, layer), "hidden_states.%u", i + 1);
     }
-    return bl_graph_name(g, bl_net_layer_norm(net, h, c->eps, "text_model.final_layer_norm"), "last_hidden_state");
+    return bl_graph_name(net->g, bl_net_layer_norm(net, h, c->eps, "text_model.final_layer_norm"), "last_hidden_state");
 }
 
 static const char *const TOKENS = "text_model.embeddings.token_embedding.weight";

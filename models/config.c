@@ -155,17 +155,21 @@ fail:
     return result;
 }
 
-bl_result bl_text_config_read(const char *path, bl_text_config *c)
+/* "quick_gelu" or "gelu". */
+static bl_result read_activation(const json_t *o, const char *path, uint32_t *act)
+{
+    const char *text;
+    const bl_result result = bl_json_text(o, path, "hidden_act", "quick_gelu", &text);
+    if (result != BL_OK)
+        return result;
+    *act = !strcmp(text, "quick_gelu") ? ACT_QUICK_GELU : !strcmp(text, "gelu") ? ACT_GELU : ACT_NONE;
+    return *act != ACT_NONE ? BL_OK : bl_fail(BL_ERROR_MODEL, "%s: activation \"%.40s\" is not supported", path, text);
+}
+
+static bl_result read_text(const json_t *o, const char *path, bl_text_config *c)
 {
     bl_result result = BL_OK;
-    json_t *o = NULL;
     double eps;
-    const char *text;
-    *c = (bl_text_config){ 0 };
-    BL_TRY(read_object(path, &o));
-    BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &text));
-    if (strcmp(text, "clip_text_model"))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, text));
     BL_TRY(bl_json_u32(o, path, "hidden_size", 4, 16384, 512, &c->channels));
     BL_TRY(bl_json_u32(o, path, "intermediate_size", 4, 65536, 2048, &c->intermediate));
     BL_TRY(bl_json_u32(o, path, "num_hidden_layers", 1, 128, 12, &c->layers));
@@ -173,12 +177,58 @@ bl_result bl_text_config_read(const char *path, bl_text_config *c)
     BL_TRY(bl_json_u32(o, path, "max_position_embeddings", 2, 4096, 77, &c->positions));
     BL_TRY(bl_json_u32(o, path, "vocab_size", 2, 1 << 20, 49408, &c->vocabulary));
     BL_TRY(bl_json_f64(o, path, "layer_norm_eps", 1e-5, &eps));
-    BL_TRY(bl_json_text(o, path, "hidden_act", "quick_gelu", &text));
-    c->act = !strcmp(text, "quick_gelu") ? ACT_QUICK_GELU : !strcmp(text, "gelu") ? ACT_GELU : ACT_NONE;
-    if (c->act == ACT_NONE)
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: activation \"%.40s\" is not supported", path, text));
+    BL_TRY(read_activation(o, path, &c->act));
     if (c->channels % c->heads || c->channels % 4 || c->intermediate % 4)
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: %u channels for %u heads", path, c->channels, c->heads));
+    c->eps = (float)eps;
+fail:
+    return result;
+}
+
+bl_result bl_text_config_read(const char *path, bl_text_config *c)
+{
+    bl_result result = BL_OK;
+    json_t *o = NULL;
+    const char *text;
+    *c = (bl_text_config){ 0 };
+    BL_TRY(read_object(path, &o));
+    BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &text));
+    if (strcmp(text, "clip_text_model"))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, text));
+    BL_TRY(read_text(o, path, c));
+fail:
+    json_decref(o);
+    return result;
+}
+
+bl_result bl_clip_config_read(const char *path, bl_clip_config *c)
+{
+    bl_result result = BL_OK;
+    json_t *o = NULL;
+    double eps;
+    const char *text;
+    *c = (bl_clip_config){ 0 };
+    BL_TRY(read_object(path, &o));
+    BL_TRY(bl_json_text(o, path, "model_type", "clip", &text));
+    if (strcmp(text, "clip"))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP model with both towers", path, text));
+    const json_t *words = json_object_get(o, "text_config"), *vision = json_object_get(o, "vision_config");
+    if (!json_is_object(words) || !json_is_object(vision))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: text_config or vision_config is missing", path));
+    BL_TRY(read_text(words, path, &c->text));
+    BL_TRY(bl_json_u32(o, path, "projection_dim", 1, 16384, 512, &c->projection));
+    BL_TRY(bl_json_u32(vision, path, "hidden_size", 4, 16384, 768, &c->channels));
+    BL_TRY(bl_json_u32(vision, path, "intermediate_size", 4, 65536, 3072, &c->intermediate));
+    BL_TRY(bl_json_u32(vision, path, "num_hidden_layers", 1, 128, 12, &c->layers));
+    BL_TRY(bl_json_u32(vision, path, "num_attention_heads", 1, 1024, 12, &c->heads));
+    BL_TRY(bl_json_u32(vision, path, "image_size", 8, 1024, 224, &c->size));
+    BL_TRY(bl_json_u32(vision, path, "patch_size", 2, 256, 32, &c->patch));
+    BL_TRY(bl_json_f64(vision, path, "layer_norm_eps", 1e-5, &eps));
+    BL_TRY(read_activation(vision, path, &c->act));
+    BL_TRY(refuse(vision, path, "num_channels", "3"));
+    if (c->channels % c->heads || c->channels % 4 || c->intermediate % 4 || c->projection % 4 || c->size % c->patch)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: %u channels for %u heads, features of %u, patches of %u in pictures of %u", path, c->channels,
+                       c->heads, c->projection, c->patch, c->size));
     c->eps = (float)eps;
 fail:
     json_decref(o);

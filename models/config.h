@@ -37,7 +37,17 @@ typedef struct bl_text_config {
     uint32_t act;                           /* ACT_GELU or ACT_QUICK_GELU */
 } bl_text_config;
 
+typedef struct bl_clip_config {
+    bl_text_config text;
+    uint32_t channels, intermediate, layers, heads; /* of the vision tower */
+    uint32_t size, patch;                           /* pixels of a side: of the picture, of a patch */
+    float eps;
+    uint32_t act;
+    uint32_t projection;                            /* channels of the features */
+} bl_clip_config;
+
 bl_result bl_unet_config_read(const char *path, bl_unet_config *out);
 bl_result bl_vae_config_read(const char *path, bl_vae_config *out);
 bl_result bl_text_config_read(const char *path, bl_text_config *out);
+bl_result bl_clip_config_read(const char *path, bl_clip_config *out);
 #endif

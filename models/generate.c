@@ -605,7 +605,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
     *plan = c->memory;
 fail:
     job_free(&j);
-    c->planning = false;
+    bl_checkpoint_begin(c, false);
     return result;
 }
 

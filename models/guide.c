@@ -98,7 +98,7 @@ bl_result bl_guide_create(bl_checkpoint *c, const bl_guide_spec *spec, bool keep
     u->flops = bl_graph_flops(u->s.graph);
     u->s.out = u->loss;
     u->s.forward_nodes = spec->gradient ? forward : 0;
-    BL_TRY(bl_stage_finish(c, BL_NET_UNET, "guide", 1, &u->s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, "guide", 1, &u->s));
     BL_TRY(bl_stage_write_frequencies(c, &u->s));
 fail:
     if (result != BL_OK)

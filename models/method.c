@@ -33,7 +33,7 @@ static bl_result create_cosine(bl_method *m, uint32_t rows, uint32_t columns)
     s->source = bl_graph_input(s->graph, "b", shape, BL_F32);
     s->out = bl_graph_keep(s->graph, bl_graph_cosine(s->graph, s->x, s->source));
     bl_graph_gradient(s->graph, &(bl_seed){ .y = s->out, .scale = -1 }, 1, &s->x, &s->history, 1);
-    BL_TRY(bl_stage_finish(m->c, BL_NET_UNET, "prompt", 1, s)); /* no weights of it; but it lives with its stages */
+    BL_TRY(bl_stage_finish(m->c, 1u << BL_NET_UNET, "prompt", 1, s)); /* no weights of it; but it lives with its stages */
 fail:
     return result;
 }

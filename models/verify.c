@@ -151,11 +151,11 @@ static const char *reason_for(const bl_verifier *v, const char *name)
 {
     static const struct { const char *part, *why; } reasons[] = {
         { "dpmpp", "DPM-Solver++ is not built yet" }, { "euler", "Euler is not built yet" },
-        { "grad", "the gradient is not built yet" }, { ".g", "the gradient is not built yet" }, { ".d", "the gradient is not built yet" },
-        { "map.", "the attention loss is not built yet" }, { "upd.", "guided runs are not built yet" },
     };
     if (!v->checkpoint)
         return "needs --model";
+    if (bl_safetensors_metadata(v->file, "clip") && !v->clip)
+        return "needs --clip";
     for (size_t i = 0; i < BL_COUNT(reasons); i++)
         if (strstr(name, reasons[i].part))
             return reasons[i].why;
@@ -165,7 +165,7 @@ static const char *reason_for(const bl_verifier *v, const char *name)
 static bl_result verify_file(bl_verifier *v, const char *path)
 {
     static bl_result (*const stages[])(bl_verifier *) = {
-        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided,
+        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided, bl_verify_clip,
         bl_verify_schedulers, bl_verify_ops,
     };
     bl_result result = BL_OK;
@@ -212,6 +212,8 @@ bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_ve
     bl_verifier v = { .context = context, .options = options, .summary = summary, .stage = "-" };
     if (options->model_dir)
         BL_TRY(bl_checkpoint_open(context, options->model_dir, &v.checkpoint));
+    if (options->clip_dir && v.checkpoint)
+        BL_TRY(bl_clip_open(v.checkpoint, options->clip_dir, &v.clip));
     for (size_t i = 0; i < options->file_count; i++)
         BL_TRY(verify_file(&v, options->files[i]));
     if (summary->failed)
@@ -221,6 +223,7 @@ bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_ve
     if (options->strict && summary->skipped)
         BL_TRY(bl_fail(BL_ERROR_MISMATCH, "%u tensors were skipped", summary->skipped));
 fail:
+    bl_clip_close(&v.clip);
     bl_checkpoint_close(&v.checkpoint);
     return result;
 }

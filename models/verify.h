@@ -2,7 +2,7 @@
  * A stage is found by the names of its tensors and the file's metadata, never by the file's name. */
 #ifndef BL_VERIFY_H
 #define BL_VERIFY_H
-#include "checkpoint.h"
+#include "clip.h"
 #include <jansson.h>
 
 typedef struct bl_verifier {
@@ -10,7 +10,7 @@ typedef struct bl_verifier {
     const bl_verify_options *options;
     bl_verify_summary *summary;
     bl_checkpoint *checkpoint;     /* NULL without a model */
-    struct bl_clip *clip;          /* NULL without a CLIP model */
+    bl_clip *clip;                 /* NULL without a CLIP model */
     const bl_safetensors *file;
     bool *seen;                    /* by tensor of the file: used as input, compared, or skipped */
     const char *stage;
@@ -50,6 +50,7 @@ bl_result bl_verify_vae(bl_verifier *v);
 bl_result bl_verify_plain(bl_verifier *v);
 bl_result bl_verify_attention(bl_verifier *v);
 bl_result bl_verify_guided(bl_verifier *v);
+bl_result bl_verify_clip(bl_verifier *v);
 bl_result bl_verify_schedulers(bl_verifier *v);
 bl_result bl_verify_ops(bl_verifier *v);
 #endif

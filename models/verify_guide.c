@@ -1,5 +1,6 @@
 /* Verification of the attention loss with its gradient, and of whole guided runs. Layer 5. */
 #include "guide.h"
+#include "image_guide.h"
 #include "verify.h"
 #include <stdio.h>
 #include <string.h>
@@ -232,5 +233,81 @@ fail:
     bl_free(latents);
     bl_free(embedding);
     bl_free(ids);
+    return result;
+}
+
+/* --- CLIP ------------------------------------------------------------------------------------------------------------------- */
+
+/* A kept tensor [1,h,w,4] without its last channel, as [1,h,w,3] or [1,3,h,w]. */
+static bl_result expect_pixels(bl_verifier *v, const bl_stage *s, bl_value x, bool first, const char *name, double allowed)
+{
+    bl_result result = BL_OK;
+    const bl_shape shape = bl_graph_shape(s->graph, x);
+    const size_t pixels = (size_t)shape.h * shape.w;
+    float *all = bl_alloc(4 * pixels, sizeof(*all)), *three = bl_alloc(3 * pixels, sizeof(*three));
+    NEED(all && three);
+    BL_TRY(bl_exec_read(s->exec, x, all, 4 * pixels));
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t k = 0; k < 3; k++)
+            three[first ? k * pixels + i : 3 * i + k] = all[4 * i + k];
+    bl_expect(v, name, three, 3 * pixels, allowed, NULL);
+fail:
+    bl_free(all);
+    bl_free(three);
+    return result;
+}
+
+bl_result bl_verify_clip(bl_verifier *v)
+{
+    bl_result result = BL_OK;
+    const bl_file_tensor *shape, *words;
+    bl_image_guide u = { 0 };
+    bl_value features, x224, grad_x224;
+    float *ids = NULL, *picture = NULL, *x = NULL, *text = NULL, *seen = NULL, cosine;
+    int32_t *tokens = NULL;
+    if (!v->clip || !bl_golden_has(v, "token_ids") || !bl_golden_has(v, "image_nhwc_u8"))
+        return BL_OK;
+    v->stage = "clip";
+    const bl_clip_config *c = &v->clip->config;
+    BL_TRY(bl_golden_missing(ids = bl_golden(v, "token_ids", &words)));
+    BL_TRY(bl_golden_missing(picture = bl_golden(v, "image_nhwc_u8", &shape)));
+    if (shape->rank != 3 || shape->dims[0] > 4096 || shape->dims[1] > 4096 || shape->dims[2] != 3 || words->count != c->text.positions)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "token_ids or image_nhwc_u8 are of another size"));
+    const uint32_t h = (uint32_t)shape->dims[0], w = (uint32_t)shape->dims[1];
+    const size_t pixels = (size_t)h * w;
+    tokens = bl_alloc(c->text.positions, sizeof(*tokens));
+    text = bl_alloc(c->projection, sizeof(*text));
+    seen = bl_alloc(c->projection, sizeof(*seen));
+    x = bl_alloc(4 * pixels, sizeof(*x));
+    NEED(tokens && text && seen && x);
+    for (uint32_t i = 0; i < c->text.positions; i++)
+        tokens[i] = (int32_t)ids[i];
+    BL_TRY(bl_clip_text_features(v->clip, tokens, text));
+    bl_expect(v, "text_features", text, c->projection, 1e-5, NULL);
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t k = 0; k < 3; k++)
+            x[4 * i + k] = picture[3 * i + k] / 255;
+    BL_TRY(bl_image_guide_of_pixels(v->checkpoint, v->clip, h, w, text, &u, &features, &x224, &grad_x224));
+    BL_TRY(bl_exec_write(u.s.exec, u.s.x, x, 4 * pixels));
+    BL_TRY(bl_exec_set_steps(u.s.exec, &(bl_step){ .in_scale = 1 }, 1));
+    BL_TRY(bl_exec_run(u.s.exec));
+    BL_TRY(expect_pixels(v, &u.s, x224, true, "x224", 1e-5));
+    BL_TRY(bl_exec_read(u.s.exec, features, seen, c->projection));
+    bl_expect(v, "image_features", seen, c->projection, 1e-5, NULL);
+    BL_TRY(bl_exec_read(u.s.exec, u.loss, &cosine, 1));
+    const float loss = 1 - cosine, logits = 100 * cosine;
+    bl_expect(v, "logits", &logits, 1, 1e-4, NULL); /* a cosine near 0 */
+    bl_expect(v, "loss", &loss, 1, 1e-5, NULL);
+    BL_TRY(expect_pixels(v, &u.s, grad_x224, true, "grad_x224", 1e-4));
+    BL_TRY(expect_pixels(v, &u.s, u.grad_latents, false, "grad_image_nhwc", 1e-4));
+fail:
+    v->stage = "-";
+    bl_image_guide_destroy(&u);
+    bl_free(ids);
+    bl_free(picture);
+    bl_free(x);
+    bl_free(text);
+    bl_free(seen);
+    bl_free(tokens);
     return result;
 }

@@ -301,6 +301,20 @@ bl_value bl_graph_conv(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t
     return y;
 }
 
+bl_value bl_graph_patches(bl_graph *g, bl_value x, bl_value w, uint32_t patch)
+{
+    if (!ALL("patches", x, w))
+        return BL_NONE;
+    const bl_shape s = bl_graph_shape(g, x), m = bl_graph_shape(g, w);
+    if (!patch || s.h % patch || s.w % patch || (uint64_t)patch * patch * s.c != m.c)
+        return bl_graph_fail(g, BL_ERROR_USAGE, "patches of %u: %u x %u x %u into a %u x %u matrix", patch, s.h, s.w, s.c, m.w, m.c);
+    const uint32_t oh = s.h / patch, ow = s.w / patch;
+    const bl_value y = activation(g, (bl_shape){ s.n, oh, ow, m.w });
+    NODE(conv_fwd, ((struct conv_params){ .images = s.n, .h = s.h, .width = s.w, .c = s.c, .oh = oh, .ow = ow, .oc = m.w, .kernel = patch,
+        .stride = patch }), x, w, BL_NONE, BL_NONE, BL_NONE, y);
+    return y;
+}
+
 bl_value bl_graph_group_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t groups, float eps)
 {
     enum { SLICE_ROWS = 64, MAX_SLICES = 256 }; /* of the statistics: short sums, parallel work, a short tail to join */

@@ -97,6 +97,8 @@ bl_value bl_graph_linear(bl_graph *g, bl_value x, bl_value w, bl_value b);
 /* Convolution with `kernel` x `kernel` taps; w [out, kernel*kernel*in]. Stride 1 keeps the size. Stride 2 halves it, padded by one on all
  * sides, or with `asymmetric` (the VAE's encoder) below and right only. */
 bl_value bl_graph_conv(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t kernel, uint32_t stride, bool asymmetric);
+/* Patches of `patch` x `patch` pixels side by side, each one output pixel; w [out, patch*patch*in]. The sides are multiples of it. */
+bl_value bl_graph_patches(bl_graph *g, bl_value x, bl_value w, uint32_t patch);
 bl_value bl_graph_group_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, uint32_t groups, float eps);
 bl_value bl_graph_layer_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, float eps);
 /* q [n, tq, heads*d], k and v [n, tk, heads*d]; scale 1/sqrt(d). */

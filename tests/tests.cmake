@@ -16,11 +16,11 @@ add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CM
 # --- whole models against golden tensors, by the command line ---
 if(TARGET blemish-cli)
   foreach(MODEL tiny15 tiny21)
-    foreach(WHAT stages runs)
+    foreach(WHAT stages runs guided)
       add_test(NAME verify_${WHAT}_${MODEL} COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${MODEL} ${WHAT})
       set_tests_properties(verify_${WHAT}_${MODEL} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
     endforeach()
-    set_tests_properties(verify_runs_${MODEL} PROPERTIES LABELS long)
+    set_tests_properties(verify_runs_${MODEL} verify_guided_${MODEL} PROPERTIES LABELS long)
   endforeach()
 endif()
 if(TARGET blemish-cli)

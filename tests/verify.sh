@@ -1,6 +1,7 @@
 #!/bin/sh
-# A model against golden tensors: usage tests/verify.sh <blemish> <model of the reference folder> stages|runs [options of verify]
-# stages: each network by itself, schedulers, operators. runs: whole pictures, from words and from a photo.
+# A model against golden tensors: usage tests/verify.sh <blemish> <model of the reference folder> stages|runs|guided [options of verify]
+# stages: each network by itself, schedulers, operators, the attention and image losses with their gradients. runs: whole pictures, from
+# words and from a photo. guided: whole runs of the published code, every update of them.
 # 77 (skipped) without a reference folder; that is a failure when CI is set.
 if [ -z "$BLEMISH_REFERENCE" ]; then
     echo "BLEMISH_REFERENCE is not set"
@@ -13,9 +14,18 @@ golden=$BLEMISH_REFERENCE/golden
 case $what in
 stages)
     set -- "$@" "$golden/text_$model.safetensors" "$golden/unet_$model.safetensors" "$golden/vae_$model.safetensors" \
-        "$golden/schedulers.safetensors" "$golden/ops.safetensors"
+        "$golden/schedulers.safetensors" "$golden/ops.safetensors" "$golden"/att_${model}_*.safetensors
+    [ "$model" != tiny15 ] || set -- "$@" --clip "$BLEMISH_REFERENCE/models/tinyclip" "$golden/clip_tiny.safetensors"
     ;;
 runs) set -- "$@" "$golden/plain_$model.safetensors" ;;
-*) echo "verify.sh: stages or runs, not $what" >&2; exit 2 ;;
+guided)
+    if [ "$model" = tiny15 ]; then
+        set -- "$@" --strict --clip "$BLEMISH_REFERENCE/models/tinyclip" "$golden/run_clip32.safetensors" "$golden/run_ddim32.safetensors" \
+            "$golden/run_ddim32_refine.safetensors" "$golden/run_pndm32.safetensors"
+    else
+        set -- "$@" --strict "$golden/run_v21_32.safetensors"
+    fi
+    ;;
+*) echo "verify.sh: stages, runs or guided, not $what" >&2; exit 2 ;;
 esac
 exec "$blemish" verify --progress none --no-cache --model "$BLEMISH_REFERENCE/models/$model" "$@"

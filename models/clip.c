@@ -1,0 +1,138 @@
+/* Layer 4. */
+#include "clip.h"
+#include <stdio.h>
+#include <string.h>
+
+/* --- opening ---------------------------------------------------------------------------------------------------------------- */
+
+static bl_result bind(const bl_clip *clip)
+{
+    bl_result result = BL_OK;
+    bl_graph *g = NULL;
+    const bl_clip_config *c = &clip->config;
+    BL_TRY(bl_graph_create(BL_F32, false, &g));
+    const bl_net net = { g, clip->weights };
+    bl_clip_vision_build(&net, c, bl_graph_input(g, "x", (bl_shape){ 1, c->size, c->size, 4 }, BL_F32));
+    const bl_value h = bl_clip_text_build(&net, &c->text, bl_graph_input(g, "y", (bl_shape){ 1, c->text.positions, 1, c->text.channels }, BL_F32));
+    bl_net_linear(&net, h, c->projection, false, "text_projection");
+    BL_TRY(bl_graph_check(g));
+    BL_TRY(bl_clip_text_check(clip->weights, &c->text));
+fail:
+    bl_graph_destroy(&g);
+    return result;
+}
+
+bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
+{
+    bl_result result = BL_OK;
+    const size_t size = strlen(dir) + 32;
+    char *path = bl_alloc(size, 1);
+    bl_clip *clip = *out = bl_alloc(1, sizeof(*clip));
+    if (!path || !clip)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a model"));
+    clip->checkpoint = c;
+    snprintf(path, size, "%s/config.json", dir);
+    BL_TRY(bl_clip_config_read(path, &clip->config));
+    snprintf(path, size, "%s/model.safetensors", dir);
+    BL_TRY(bl_weights_open(path, BL_F32, c->context->device, &clip->weights));
+    BL_TRY(bind(clip));
+    c->clip_weights = clip->weights;
+fail:
+    bl_free(path);
+    if (result != BL_OK)
+        bl_clip_close(out);
+    return result;
+}
+
+void bl_clip_close(bl_clip **clip)
+{
+    bl_clip *c = *clip;
+    *clip = NULL;
+    if (!c)
+        return;
+    if (c->checkpoint->clip_weights == c->weights)
+        c->checkpoint->clip_weights = NULL;
+    bl_weights_close(&c->weights);
+    bl_free(c);
+}
+
+/* --- pictures --------------------------------------------------------------------------------------------------------------- */
+
+bl_value bl_clip_vision_build(const bl_net *net, const bl_clip_config *c, bl_value x)
+{
+    static const char *const class_name[] = { "vision_model.embeddings.class_embedding" };
+    static const char *const position_name[] = { "vision_model.embeddings.position_embedding.weight" };
+    bl_graph *g = net->g;
+    const bl_clip_tower tower = { c->channels, c->intermediate, c->heads, c->act, c->eps, false };
+    const uint32_t side = c->size / c->patch, patches = side * side;
+    const bl_value w = bl_graph_weight(g, bl_weights_conv(net->w, g, c->channels, 3, c->patch, "vision_model.embeddings.patch_embedding.weight"));
+    const bl_value class_row = bl_graph_weight(g, bl_weights_vector(net->w, g, c->channels, 1, class_name));
+    const bl_value positions = bl_graph_weight(g, bl_weights_matrix(net->w, g, patches + 1, c->channels, 1, position_name));
+    bl_value h = bl_graph_tensor(g, (bl_shape){ 1, patches + 1, 1, c->channels }, g->type);
+    bl_graph_copy(g, bl_graph_reshape(g, class_row, 1, 1, 1), bl_graph_rows(g, h, 0, 1));
+    bl_graph_copy(g, bl_graph_reshape(g, bl_graph_patches(g, x, w, c->patch), 1, patches, 1), bl_graph_rows(g, h, 1, patches));
+    h = bl_graph_add(g, h, bl_graph_rows(g, positions, 0, patches + 1)); /* rows are rounded up to 4 */
+    h = bl_net_layer_norm(net, h, c->eps, "vision_model.pre_layrnorm"); /* so it is spelt */
+    for (uint32_t i = 0; i < c->layers; i++) {
+        char layer[64];
+        snprintf(layer, sizeof(layer), "vision_model.encoder.layers.%u", i);
+        h = bl_net_clip_layer(net, &tower, h, layer);
+    }
+    h = bl_net_layer_norm(net, bl_graph_rows(g, h, 0, 1), c->eps, "vision_model.post_layernorm");
+    return bl_graph_name(g, bl_net_linear(net, h, c->projection, false, "visual_projection"), "image_features");
+}
+
+void bl_clip_normalisation(float out[8])
+{
+    static const double mean[3] = { 0.48145466, 0.4578275, 0.40821073 }, deviation[3] = { 0.26862954, 0.26130258, 0.27577711 };
+    for (int i = 0; i < 3; i++) {
+        out[i] = (float)mean[i];
+        out[4 + i] = (float)(1 / deviation[i]);
+    }
+    out[3] = out[7] = 0;
+}
+
+/* --- words ------------------------------------------------------------------------------------------------------------------ */
+
+bl_result bl_clip_text_features(bl_clip *clip, const int32_t *ids, float *out)
+{
+    bl_result result = BL_OK;
+    bl_stage s = { 0 };
+    const bl_text_config *c = &clip->config.text;
+    const size_t values = (size_t)c->positions * c->channels;
+    uint32_t end = 0;
+    float *x = bl_alloc(values, sizeof(*x));
+    if (!x)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a text embedding");
+    for (uint32_t i = 1; i < c->positions; i++)
+        end = ids[i] > ids[end] ? i : end;
+    BL_TRY(bl_clip_text_embed(clip->weights, c, ids, 1, x));
+    BL_TRY(bl_graph_create(BL_F32, false, &s.graph));
+    const bl_net net = { s.graph, clip->weights };
+    s.x = bl_graph_input(s.graph, "hidden_states.0", (bl_shape){ 1, c->positions, 1, c->channels }, BL_F32);
+    const bl_value pooled = bl_graph_rows(s.graph, bl_clip_text_build(&net, c, s.x), end, 1);
+    s.out = bl_net_linear(&net, pooled, clip->config.projection, false, "text_projection");
+    BL_TRY(bl_stage_finish(clip->checkpoint, 1u << BL_NET_CLIP, "clip text", 0, &s));
+    if (clip->checkpoint->planning)
+        goto fail;
+    BL_TRY(bl_exec_write(s.exec, s.x, x, values));
+    BL_TRY(bl_exec_run(s.exec));
+    BL_TRY(bl_stage_read(&s, s.out, out, clip->config.projection, "the features of the text are not finite"));
+fail:
+    bl_stage_destroy(&s);
+    bl_free(x);
+    return result;
+}
+
+bl_result bl_clip_prompt_features(bl_clip *clip, const char *prompt, float *out)
+{
+    const uint32_t n = clip->config.text.positions;
+    int32_t *ids = bl_alloc(n, sizeof(*ids));
+    if (!ids)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for tokens");
+    bl_result result = bl_tokenizer_encode_padded(clip->checkpoint->tokenizer, prompt, n, ids, NULL);
+    if (result == BL_OK)
+        result = bl_clip_text_features(clip, ids, out);
+    bl_free(ids);
+    return result;
+}
