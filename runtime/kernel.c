@@ -138,11 +138,6 @@ static uint32_t head_of(bl_op op, const bl_params *p)
     case BL_OP_attention_fwd: return p->attention_fwd.head;
     case BL_OP_attention_probs_fwd: return p->attention_probs_fwd.head;
     case BL_OP_attention_values_fwd: return p->attention_values_fwd.head;
-    case BL_OP_attention_stats_bwd: return p->attention_stats_bwd.head;
-    case BL_OP_attention_bwd_q: return p->attention_bwd_q.head;
-    case BL_OP_attention_bwd_kv: return p->attention_bwd_kv.head;
-    case BL_OP_attention_values_bwd_p: return p->attention_values_bwd_p.head;
-    case BL_OP_attention_values_bwd_v: return p->attention_values_bwd_v.head;
     default: return NO_HEAD;
     }
 }
