@@ -229,6 +229,70 @@ uint32_t bl_cut_queries(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
+uint32_t bl_units_stats_queries(const bl_params *p)
+{
+    const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    return q->causal ? 0 : q->images * q->tq;
+}
+
+uint32_t bl_cut_stats_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
+    const uint32_t image = first / q->tq;
+    count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, first);
+    skip(&q->k, image * q->tk);
+    skip(&q->y, first);
+    skip(&q->g, first);
+    skip(&q->s, first);
+    q->images = 1;
+    q->tq = count;
+    return count;
+}
+
+uint32_t bl_units_bwd_queries(const bl_params *p)
+{
+    return p->attention_bwd_q.causal ? 0 : p->attention_bwd_q.images * p->attention_bwd_q.tq;
+}
+
+uint32_t bl_cut_bwd_queries(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_q_params *q = &p->attention_bwd_q;
+    const uint32_t image = first / q->tq;
+    count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, first);
+    skip(&q->k, image * q->tk);
+    skip(&q->v, image * q->tk);
+    skip(&q->g, first);
+    skip(&q->s, first);
+    skip(&q->d, first);
+    q->images = 1;
+    q->tq = count;
+    return count;
+}
+
+uint32_t bl_units_bwd_keys(const bl_params *p)
+{
+    return p->attention_bwd_kv.causal ? 0 : p->attention_bwd_kv.images * p->attention_bwd_kv.tk;
+}
+
+uint32_t bl_cut_bwd_keys(bl_params *p, uint32_t first, uint32_t count)
+{
+    struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
+    const uint32_t image = first / q->tk;
+    count = BL_MIN(count, q->tk - first % q->tk);
+    skip(&q->q, image * q->tq);
+    skip(&q->k, first);
+    skip(&q->v, first);
+    skip(&q->g, image * q->tq);
+    skip(&q->s, image * q->tq);
+    skip(&q->dk, first);
+    skip(&q->dv, first);
+    q->images = 1;
+    q->tk = count;
+    return count;
+}
+
 /* --- lines of pixels --------------------------------------------------------------------------------------------------- */
 
 /* Lines of the small image; each makes two. */
