@@ -536,7 +536,7 @@ static void parts_make_the_whole(void **state)
     (void)state;
     static double data[2][BL_MAX_OPERANDS][MOST_ELEMENTS];
     uint32_t cut[BL_OP_COUNT] = { 0 };
-    for (uint32_t turn = 0; turn < 4000; turn++) {
+    for (uint32_t turn = 0; turn < 190 * BL_OP_COUNT; turn++) {
         const bl_op op = (bl_op)(turn % BL_OP_COUNT);
         const bl_op_info *info = &bl_op_infos[op];
         if (!info->units(&info->cases[0].p))
