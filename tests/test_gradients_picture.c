@@ -86,7 +86,8 @@ static void bicubic(void **state)
     static problem q;
     static const uint32_t shapes[][6] = { /* images, h, width, oh, ow, channels */
         { 1, 16, 16, 7, 7, 3 }, { 2, 5, 7, 9, 12, 2 }, { 1, 1, 1, 3, 3, 1 }, { 1, 1, 6, 4, 2, 2 }, { 1, 3, 4, 1, 1, 1 },
-        { 1, 5, 5, 5, 5, 2 }, { 1, 20, 3, 2, 17, 1 },
+        { 1, 5, 5, 5, 5, 2 },
+        { 1, 20, 3, 2, 17, 1 },
     };
     for (size_t i = 0; i < BL_COUNT(shapes); i++) {
         const uint32_t *s = shapes[i], c = s[5];
