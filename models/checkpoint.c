@@ -7,34 +7,36 @@
 
 /* --- opening -------------------------------------------------------------------------------------------------------- */
 
-/* "dir/part/file"; with the reason when it is not there. */
-static bl_result part_path(const char *dir, const char *part, const char *file, char **out)
+bl_result bl_checkpoint_path(const char *dir, const char *part, const char *file, const char *of, char **out)
 {
-    char *folder = bl_path_join(dir, part);
-    *out = folder ? bl_path_join(folder, file) : NULL;
-    if (!*out) {
-        bl_free(folder);
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for a path");
-    }
     bl_result result = BL_OK;
-    if (!bl_path_is_file(*out)) {
-        char *pickle = bl_path_join(folder, strcmp(part, "text_encoder") ? "diffusion_pytorch_model.bin" : "pytorch_model.bin");
-        result = pickle && bl_path_is_file(pickle)
-            ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
-            : bl_fail(BL_ERROR_MODEL, "%s is missing: a checkpoint in diffusers layout has it", *out);
-        bl_free(pickle);
+    char *folder = part ? bl_path_join(dir, part) : bl_text_copy(dir, strlen(dir)), *pickle = NULL;
+    *out = folder ? bl_path_join(folder, file) : NULL;
+    if (!*out)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
+    if (bl_path_is_file(*out))
+        goto fail;
+    pickle = bl_path_join(folder, !part || !strcmp(part, "text_encoder") ? "pytorch_model.bin" : "diffusion_pytorch_model.bin");
+    BL_TRY(pickle && bl_path_is_file(pickle)
+           ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
+           : bl_fail(BL_ERROR_MODEL, "%s is missing: %s has it", *out, of));
+fail:
+    if (result != BL_OK) {
         bl_free(*out);
         *out = NULL;
     }
+    bl_free(pickle);
     bl_free(folder);
     return result;
 }
+
+static const char *const LAYOUT = "a checkpoint in diffusers layout";
 
 static bl_result open_part(bl_context *context, const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
 {
     bl_result result = BL_OK;
     char *path = NULL;
-    BL_TRY(part_path(dir, part, file, &path));
+    BL_TRY(bl_checkpoint_path(dir, part, file, LAYOUT, &path));
     BL_TRY(bl_weights_open(path, type, context->device, out));
 fail:
     bl_free(path);
@@ -98,13 +100,15 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
     c->context = context;
     BL_TRY(bl_device_check(context->device));
+    if (!dir)
+        return BL_OK;
     if (bl_path_is_file(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
                        dir));
     if (!bl_path_is_directory(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
     for (size_t i = 0; i < BL_COUNT(paths); i++)
-        BL_TRY(part_path(dir, folders[i], configs[i], &paths[i]));
+        BL_TRY(bl_checkpoint_path(dir, folders[i], configs[i], LAYOUT, &paths[i]));
     BL_TRY(bl_text_config_read(paths[0], &c->text));
     BL_TRY(bl_unet_config_read(paths[1], &c->unet));
     BL_TRY(bl_vae_config_read(paths[2], &c->vae));
