@@ -196,26 +196,27 @@ static uint64_t missing(const bl_checkpoint *c, unsigned nets, const bl_graph *g
     uint64_t sum = 0;
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
-            const uint64_t bytes = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
+            const uint64_t bytes = bl_weights_missing(net_of(c, net), g);
             sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
         }
     return sum;
 }
 
+/* What is held in truth, and not only planned. */
 static void see_held(bl_checkpoint *c)
 {
     c->held.all = c->context->device->bytes;
-    for (int net = 0; net < BL_NET_COUNT; net++)
+    for (int net = 0; net < BL_NET_COUNT; net++) {
         c->held.nets[net] = net_bytes(c, net);
+        if (net_of(c, net))
+            bl_weights_stop_pretending(net_of(c, net));
+    }
 }
 
 void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 {
     c->memory = (bl_memory_plan){ .fits = 1 };
     c->planning = planning;
-    for (int net = 0; net < BL_NET_COUNT; net++)
-        if (net_of(c, net))
-            bl_weights_unplan(net_of(c, net));
     see_held(c);
     if (!planning)
         bl_kernels_forget(c->context->kernels);
@@ -253,14 +254,16 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
         c->held.all -= c->held.nets[goes];
         c->held.nets[goes] = 0;
         m->evicts = 1;
-        if (!c->planning)
+        if (c->planning)
+            bl_weights_pretend(net_of(c, goes), NULL);
+        else
             bl_weights_release(net_of(c, goes));
     }
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
             const uint64_t bytes = missing(c, 1u << net, g);
             if (c->planning)
-                bl_weights_plan(net_of(c, net), g, !c->held.nets[net]);
+                bl_weights_pretend(net_of(c, net), g);
             c->held.all += bytes;
             c->held.nets[net] += bytes;
         }

@@ -471,6 +471,48 @@ static void its_memory_is_planned_and_kept(void **state)
     bl_generate_result_free(&whole);
 }
 
+/* The U-Net, then features of a text, then the image loss. */
+static void run_stages(bl_clip *clip, bool planning, bl_memory_plan *out)
+{
+    float text[FX_PROJECTION] = { 0 };
+    bl_stage s;
+    bl_image_guide u;
+    bl_checkpoint_begin(checkpoint, planning);
+    if (bl_stage_unet(checkpoint, 1, 16, 16, false, &s) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    bl_stage_destroy(&s);
+    if (bl_clip_prompt_features(clip, PROMPT, text) != BL_OK || bl_image_guide_create(checkpoint, clip, 8, 8, text, &u) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    bl_image_guide_destroy(&u);
+    *out = checkpoint->memory;
+}
+
+/* What was loaded before a plan and is dropped in it does not count as loaded in later stages of it. */
+static void dropped_weights_are_planned_anew(void **state)
+{
+    (void)state;
+    bl_memory_plan first, plan, made;
+    need_device();
+    write_clip(TEST_DATA "/tokenizer", NULL);
+    bl_clip *clip = open_clip();
+    run_stages(clip, false, &first);
+    bl_weights_release(checkpoint->unet_weights);
+    run_stages(clip, true, &plan);
+    assert_true(plan.stages[1].weights == 0 && plan.stages[2].weights == 0);
+    context->device->allowed = plan.stages[0].held - first.stages[2].weights; /* the autoencoder must go, and so must the CLIP model */
+    run_stages(clip, true, &plan);
+    run_stages(clip, false, &made);
+    context->device->allowed = 0;
+    assert_int_equal(plan.stage_count, 3);
+    for (uint32_t i = 0; i < plan.stage_count; i++)
+        if (plan.stages[i].weights != made.stages[i].weights || plan.stages[i].held != made.stages[i].held)
+            fail_msg("%s: %llu of %llu planned, %llu of %llu made", plan.stages[i].name, (unsigned long long)plan.stages[i].weights,
+                     (unsigned long long)plan.stages[i].held, (unsigned long long)made.stages[i].weights,
+                     (unsigned long long)made.stages[i].held);
+    assert_true(made.stages[1].weights == first.stages[1].weights && made.stages[2].weights == first.stages[2].weights);
+    bl_clip_close(&clip);
+}
+
 /* --- the reference model -------------------------------------------------------------------------------------------------- */
 
 static void the_reference_model_passes(void **state)
@@ -507,6 +549,7 @@ int main(void)
         cmocka_unit_test(texts_have_the_features_of_their_end),
         cmocka_unit_test(pictures_have_the_features_and_gradients_of_the_reference),
         cmocka_unit_test(its_memory_is_planned_and_kept),
+        cmocka_unit_test(dropped_weights_are_planned_anew),
         cmocka_unit_test(the_reference_model_passes),
     };
     return cmocka_run_group_tests(tests, setup_clip, teardown_clip);
