@@ -61,7 +61,7 @@ static const struct { deed deed; const char *what, *key, *value; int how; const 
     { PART, VISION, "patch_size", "0", 0, "\"patch_size\" is 0, not in 2" },
     { PART, VISION, "image_size", "1e9", 0, "\"image_size\"" }, { PART, VISION, "image_size", "4000000000", 0, "\"image_size\"" },
     { PART, VISION, "image_size", "48", 0, "position_embedding.weight\" has shape [17,20], expected [65,20]" },
-    { PART, VISION, "patch_size", "12", 0, "\"vision_model.embeddings.patch_embedding.weight\" has shape [20,3,6,6], expected [20,3,12,12]" },
+    { PART, VISION, "patch_size", "12", 0, "patch_embedding.weight\" has shape [20,3,6,6], expected [20,3,12,12]" },
     { PART, VISION, "num_hidden_layers", "3", 0, "\"vision_model.encoder.layers.2." },
     { PART, "text_config", "eos_token_id", "-1", 0, "text_config: \"eos_token_id\" is -1" },
     { PART, "text_config", "vocab_size", "600", 0, "token_embedding.weight\" is not [600,16]" },
