@@ -330,7 +330,8 @@ static void layer_norm_rule(grad *a, const bl_node *n, bl_value gy)
 {
     const struct layer_norm_params p = n->p.layer_norm_fwd;
     const bl_value x = n->operands[0], w = n->operands[1], r = take(a, x), d = like(a, x);
-    BL_NODE(a->g, layer_norm_bwd_x, ((struct layer_norm_bwd_params){ .rows = p.rows, .channels = p.channels, .eps = p.eps }), x, w, gy, r, d);
+    BL_NODE(a->g, layer_norm_bwd_x, ((struct layer_norm_bwd_params){ .rows = p.rows, .channels = p.channels, .eps = p.eps }), x, w, gy,
+            r, d);
     deliver(a, x, d);
 }
 
@@ -338,7 +339,7 @@ static void attention_rule(grad *a, const bl_node *n, bl_value gy)
 {
     const struct attention_params p = n->p.attention_fwd;
     const bl_value q = n->operands[0], k = n->operands[1], v = n->operands[2], y = n->operands[3];
-    const bl_value s = bl_graph_tensor(a->g, (bl_shape){ p.images * p.heads, p.tq, 1, 2 }, BL_F32);
+    const bl_value s = bl_graph_tensor(a->g, (bl_shape){ p.images, p.tq, 1, 2 * p.heads }, BL_F32);
     BL_NODE(a->g, attention_stats_bwd, ((struct attention_stats_bwd_params){ .images = p.images, .heads = p.heads, .head = p.head,
         .tq = p.tq, .tk = p.tk, .scale = p.scale, .causal = p.causal }), q, k, y, gy, s);
     if (depends(a, k) || depends(a, v)) {
@@ -505,7 +506,8 @@ static void cosine_rule(grad *a, const bl_node *n, bl_value gy)
         no_rule(a, n, gy);
         return;
     }
-    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels, .scale = scale_of(a, n->operands[2]) }),
+    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels, .scale = scale_of(a,
+                                                                                                                       n->operands[2]) }),
             x, y, d);
     deliver(a, x, d);
 }
