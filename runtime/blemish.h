@@ -196,7 +196,6 @@ typedef struct bl_generate_options {
     float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
     const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of
                                     "scheduler,maps,blend,prompt,gate", or "all" */
-    int measure;                 /* "cut": also evaluate the loss after each step's updates, for the trace: half again the cost */
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
     /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
     void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);
