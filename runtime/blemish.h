@@ -133,18 +133,6 @@ BL_API void bl_model_close(bl_model **model);
  * the model. */
 BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
 
-/* --- words --------------------------------------------------------------------------------------------------------- */
-
-typedef struct bl_token {
-    int32_t id;
-    char text[128];      /* the vocabulary entry, "hazelnut</w>" */
-} bl_token;
-
-/* Splits a prompt as the checkpoint's own tokenizer does, with start and end tokens, without padding. Needs no device.
- * `dir`: a checkpoint or its tokenizer folder. Writes at most `capacity` tokens and sets *count to the whole number, and *limit
- * (may be NULL) to the number that the text encoder takes. BL_ERROR_INPUT: not UTF-8, or longer than 64 KiB. */
-BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit);
-
 /* --- masks --------------------------------------------------------------------------------------------------------- */
 
 typedef struct bl_mask_options {
@@ -162,8 +150,8 @@ BL_API bl_result bl_mask_auto(const bl_image *photo, const bl_mask_options *opti
 
 typedef struct bl_generate_options {
     size_t struct_size;
-    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the words in marks are
-                                    guided. NULL: made from object and defect */
+    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the whole words in marks are
+                                    guided, at most 16 tokens of them; \[[ and \]] are mere brackets. NULL: made from object and defect */
     const char *negative_prompt; /* NULL: "" */
     const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
     const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
@@ -180,7 +168,8 @@ typedef struct bl_generate_options {
      * "attend": no gradient, the attention to the words is raised inside the mask; "sd": plain image-to-image, blended outside the mask.
      * NULL: "cut" with a photo and guided words, else "sd". All but "sd" need guided words and a photo. */
     const char *method;
-    const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided */
+    const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided, or only the
+                                    words in marks in it */
     const char *template_text;   /* with {object} and {defect}; NULL: "a photo of a {object} that is {defect}" */
     const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without its guided words */
     const char *detail;          /* a longer description of the defect; the embedding moves towards it. NULL: none */
@@ -254,6 +243,25 @@ typedef struct bl_generate_result {
 /* Makes one picture. *result is zeroed on failure. */
 BL_API bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *result);
 BL_API void bl_generate_result_free(bl_generate_result *result);
+
+/* --- words --------------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_token {
+    int32_t id;
+    int guided;          /* 1: of a marked word, or of the defect */
+    char text[128];      /* the vocabulary entry, "hazelnut</w>" */
+} bl_token;
+typedef struct bl_tokens {
+    char *prompt;        /* what the text encoder sees, without marks; owned */
+    bl_token *tokens;    /* [count], with start and end token, without padding; owned */
+    uint32_t count;
+    uint32_t limit;      /* tokens that the text encoder takes, start and end included; count may be larger */
+} bl_tokens;
+/* Splits the prompt of these options (prompt, or object, defect and template_text; the rest is not read) as the checkpoint's own tokenizer
+ * does. Needs no device. `dir`: a checkpoint or its tokenizer folder. BL_ERROR_INPUT: not UTF-8, longer than 64 KiB, or marks that are
+ * wrong. *out is zeroed on failure, and freed by bl_tokens_free. */
+BL_API bl_result bl_tokenize(const char *dir, const bl_generate_options *options, bl_tokens *out);
+BL_API void bl_tokens_free(bl_tokens *tokens);
 
 /* --- verification -------------------------------------------------------------------------------------------------- */
 
