@@ -1,7 +1,8 @@
 /* The published code of AnomalyAny, by its equations, with what it does by accident. Layer 4.
  *
  * In every step i: ten times z <- z - 2 s_i grad_z L and E <- E - s_i grad_E (L + 1 - mean cos(E, E')), where
- * L = 0.1 L_img + 0.5 (i/steps) L_att, s_i = max(1e-4, 0.02 - 1e-4 i), L_img in the last 30 %. In the first steps a strong update may follow: five
+ * L = 0.1 L_img + 0.5 (i/steps) L_att, s_i = max(1e-4, 0.02 - 1e-4 i), L_img in the last 30 %. In the first steps a strong update may
+ * follow: five
  * times with scale sqrt(1/10), once with scale. Then the sampler steps, and blends at the level it has left. */
 #include "method.h"
 #include <math.h>
@@ -80,7 +81,8 @@ static bl_result strong_update(bl_method *m, uint32_t step, bl_sample_state *sta
         for (size_t i = 0; i < values; i++)
             state->latents[i] = (float)(state->latents[i] - size * m->grad[i]);
         report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = INNER + k, .t = t, .loss = found.loss, .image_loss = NAN,
-            .size = (float)size, .norm = found.norm, .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
+            .size = (float)size, .norm = found.norm, .values = state->latents, .gradient = m->grad,
+                .seconds = 1e-9 * (bl_clock() - begun) }, &found);
     }
 fail:
     return result;
@@ -123,7 +125,8 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
             state->latents[i] = (float)(state->latents[i] - 2 * size * g);
         }
         report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .t = t, .loss = (float)loss, .image_loss = image_loss,
-            .size = (float)(2 * size), .norm = sqrt(norm), .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) }, &found);
+            .size = (float)(2 * size), .norm = sqrt(norm), .values = state->latents, .gradient = m->grad,
+                .seconds = 1e-9 * (bl_clock() - begun) }, &found);
         if (s->detail) {
             BL_TRY(prompt_loss(m, state->embedding, &text_loss));
             for (size_t i = 0; i < s->branches * words; i++) {

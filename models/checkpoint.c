@@ -209,6 +209,9 @@ void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 {
     c->memory = (bl_memory_plan){ .fits = 1 };
     c->planning = planning;
+    for (int net = 0; net < BL_NET_COUNT; net++)
+        if (net_of(c, net))
+            bl_weights_unplan(net_of(c, net));
     see_held(c);
     if (!planning)
         bl_kernels_forget(c->context->kernels);
@@ -223,7 +226,8 @@ static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
                    c->context->type == BL_F32 && (d->caps & BL_CAP_S16) ? ", or --precision f16" : "");
 }
 
-/* Drops the weights of other networks that no stage uses, at last those of its own other parts, until a stage fits the limit; only counts while planning. */
+/* Drops the weights of other networks that no stage uses, at last those of its own other parts, until a stage fits the limit; only
+ * counts while planning. */
 static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, const char *name, uint64_t activations)
 {
     static const int order[BL_NET_COUNT] = { BL_NET_TEXT, BL_NET_VAE, BL_NET_CLIP, BL_NET_UNET };
@@ -251,6 +255,8 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
             const uint64_t bytes = missing(c, 1u << net, g);
+            if (c->planning)
+                bl_weights_plan(net_of(c, net), g, !c->held.nets[net]);
             c->held.all += bytes;
             c->held.nets[net] += bytes;
         }
@@ -261,7 +267,6 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
     return c->planning || s.held <= m->limit ? BL_OK : refuse(c, &s);
 }
 
-/* Plans a stage, makes room for it, loads what the graph asks for and records it. */
 /* Device memory that activations may take once the weights are there and everything has gone that may go. */
 static uint64_t room_for(bl_checkpoint *c, unsigned nets, const bl_graph *g)
 {
@@ -383,7 +388,8 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
         gain.gain = s->gain = bl_graph_input(g, "gain", (bl_shape){ 1, 1, 1, c->text.positions }, BL_F32);
         for (uint32_t level = 0; level < c->unet.levels; level++)
             if (bl_unet_has_maps(&c->unet, level))
-                gain.masks[level] = s->gain_masks[level] = bl_graph_input(g, "gain mask", (bl_shape){ 1, h >> level, w >> level, 1 }, BL_F32);
+                gain.masks[level] = s->gain_masks[level] = bl_graph_input(g, "gain mask", (bl_shape){ 1, h >> level, w >> level, 1 },
+                                                                          BL_F32);
     }
     const bl_value prediction = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, gained ? &gain : NULL);
     s->history = bl_graph_input(g, "history", (bl_shape){ 4, h, w, one.c }, BL_F32);

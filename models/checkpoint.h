@@ -56,7 +56,8 @@ bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count
 
 /* For other files with stages: inputs of the U-Net for `samples` latents with `copies` prompts each, as x, freqs and context of *s; returns
  * the network's input [samples*copies,h,w,latent]. Then, when graph and s->out are complete: plans the stage, makes room for it, loads the
- * weights of its networks (bits 1 << bl_net_kind), and records it, except while planning. At last the frequencies of the timestep embedding. */
+ * weights of its networks (bits 1 << bl_net_kind), and records it, except while planning. At last the frequencies of the timestep
+ * embedding. */
 bl_value bl_stage_unet_inputs(bl_checkpoint *c, bl_stage *s, uint32_t samples, uint32_t copies, uint32_t h, uint32_t w);
 bl_result bl_stage_finish(bl_checkpoint *c, unsigned nets, const char *name, uint32_t steps, bl_stage *s);
 bl_result bl_stage_write_frequencies(bl_checkpoint *c, bl_stage *s);

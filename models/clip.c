@@ -13,7 +13,8 @@ static bl_result bind(const bl_clip *clip)
     BL_TRY(bl_graph_create(BL_F32, false, &g));
     const bl_net net = { g, clip->weights };
     bl_clip_vision_build(&net, c, bl_graph_input(g, "x", (bl_shape){ 1, c->size, c->size, 4 }, BL_F32));
-    const bl_value h = bl_clip_text_build(&net, &c->text, bl_graph_input(g, "y", (bl_shape){ 1, c->text.positions, 1, c->text.channels }, BL_F32));
+    const bl_value h = bl_clip_text_build(&net, &c->text, bl_graph_input(g, "y", (bl_shape){ 1, c->text.positions, 1,
+        c->text.channels }, BL_F32));
     bl_net_linear(&net, h, c->projection, false, "text_projection");
     BL_TRY(bl_graph_check(g));
     BL_TRY(bl_clip_text_check(clip->weights, &c->text));
@@ -65,7 +66,8 @@ bl_value bl_clip_vision_build(const bl_net *net, const bl_clip_config *c, bl_val
     bl_graph *g = net->g;
     const bl_clip_tower tower = { c->channels, c->intermediate, c->heads, c->act, c->eps, false };
     const uint32_t side = c->size / c->patch, patches = side * side;
-    const bl_value w = bl_graph_weight(g, bl_weights_conv(net->w, g, c->channels, 3, c->patch, "vision_model.embeddings.patch_embedding.weight"));
+    const bl_value w = bl_graph_weight(g, bl_weights_conv(net->w, g, c->channels, 3, c->patch,
+                                                          "vision_model.embeddings.patch_embedding.weight"));
     const bl_value class_row = bl_graph_weight(g, bl_weights_vector(net->w, g, c->channels, 1, class_name));
     const bl_value positions = bl_graph_weight(g, bl_weights_matrix(net->w, g, patches + 1, c->channels, 1, position_name));
     bl_value h = bl_graph_tensor(g, (bl_shape){ 1, patches + 1, 1, c->channels }, g->type);

@@ -1,7 +1,9 @@
 /* Mask-guided attention optimization. Layer 4.
  *
- * Before a guided step (CUT, equations 8, 9, 11): z <- z - mask (alpha_t grad L_att + w grad L_img), with alpha_t = lambda (1 + growth tau) n_t / n_start.
- * The paper writes 1 + Delta_t t; t falls, and so does tau. The text embedding moves towards that of the detailed prompt (equations 12, 13).
+ * Before a guided step (CUT, equations 8, 9, 11): z <- z - mask (alpha_t grad L_att + w grad L_img), with alpha_t = lambda (1 + growth
+ * tau) n_t / n_start.
+ * The paper writes 1 + Delta_t t; t falls, and so does tau. The text embedding moves towards that of the detailed prompt (equations 12,
+ * 13).
  * There the gradient of the cosine is of the order of 1/|E|, and as published moves nothing; it is taken times |E| |E'|, so that the
  * rate is the share of the angle. */
 #include "method.h"

@@ -64,7 +64,8 @@ static json_t *method_json(const bl_description *d)
         json_object_update_new(j, json_pack("{s:f,s:i,s:b}", "scale", shortest(m->scale), "oddities", (int)m->odd, "image_loss",
                                             m->image != NULL));
     if (m->kind == BL_METHOD_ATTEND)
-        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->gain_first + 1, "guided_last",
+        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->gain_first + 1,
+                                            "guided_last",
                                             (int)m->gain_last + 1));
     if (d->options->detail)
         json_object_set_new(j, "detail", json_string(d->options->detail));
@@ -99,7 +100,8 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     *text = bl_alloc(size, 1);
     if (!*text)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for parameters"));
-    int n = snprintf(*text, size, "%s\n%s%s%s%s", d->words->prompt, *negative ? "Negative prompt: " : "", negative, *negative ? "\n" : "", line);
+    int n = snprintf(*text, size, "%s\n%s%s%s%s", d->words->prompt, *negative ? "Negative prompt: " : "", negative,
+                     *negative ? "\n" : "", line);
     if (o->photo)
         n += snprintf(*text + n, size - (size_t)n, "%g", shortest(d->strength));
     snprintf(*text + n, size - (size_t)n, ", Model: %s, Version: blemish %s", d->model->name, bl_version());

@@ -111,7 +111,8 @@ static bl_result fill_in_method(job *j)
     if (kind != BL_METHOD_SD && (!o->photo || !j->words.count))
         BL_TRY(bl_fail(BL_ERROR_USAGE, "method %s needs %s", method_names[kind],
                        !o->photo ? "a photo" : "guided words: an object and a defect, or a prompt with [[words]]"));
-    *m = (bl_method_spec){ .kind = (bl_method_kind)kind, .schedule = &j->schedule, .branches = j->branches, .growth = value_or(o->growth, 1),
+    *m = (bl_method_spec){ .kind = (bl_method_kind)kind, .schedule = &j->schedule, .branches = j->branches,
+        .growth = value_or(o->growth, 1),
         .lambda = value_or(o->lambda, 10), .inner = o->inner ? o->inner : 1, .prompt_rate = value_or(o->prompt_rate, 0.1f),
         .image_weight = value_or(o->image_weight, 1), .image_share = value_or(o->image_share, 0.3f), .measure = o->measure != 0,
         .odd = BL_ODD_ALL, .scale = value_or(o->lambda, 20), .gain = value_or(o->gain, 3), .update = note_update, .context = j };
@@ -136,7 +137,8 @@ static bl_result fill_in_method(job *j)
     uint32_t used = c->text.positions;
     if (bl_tokenizer_pad(c->tokenizer) != bl_tokenizer_eos(c->tokenizer)) {
         int32_t *ids = bl_alloc(c->text.positions, sizeof(*ids));
-        const bl_result encoded = ids ? bl_tokenizer_encode_padded(c->tokenizer, j->words.prompt, c->text.positions, ids, &used) : BL_ERROR_MEMORY;
+        const bl_result encoded = ids ? bl_tokenizer_encode_padded(c->tokenizer, j->words.prompt, c->text.positions, ids,
+                                                                   &used) : BL_ERROR_MEMORY;
         bl_free(ids);
         BL_TRY(encoded);
     }
@@ -556,7 +558,8 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
-    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.method, .words = &j.words,
+    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.method,
+        .words = &j.words,
         .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
         &out->parameters_text));
     out->seconds = 1e-9 * (bl_clock() - begun);
@@ -605,7 +608,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
     *plan = c->memory;
 fail:
     job_free(&j);
-    c->planning = false;
+    bl_checkpoint_begin(c, false);
     return result;
 }
 

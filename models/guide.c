@@ -72,7 +72,8 @@ static bl_result check_spec(const bl_checkpoint *c, const bl_guide_spec *s)
 {
     if (s->branches < 1 || s->branches > 2 || (s->branches == 2 && s->gradient) || !s->count || s->count > BL_MAX_WORDS || s->slice < 2 ||
         s->slice > c->text.positions || !(s->h >> s->level) || !(s->w >> s->level))
-        return bl_fail(BL_ERROR_USAGE, "guidance of %u tokens below %u with %u prompts on a grid of %u x %u", s->count, s->slice, s->branches,
+        return bl_fail(BL_ERROR_USAGE, "guidance of %u tokens below %u with %u prompts on a grid of %u x %u", s->count, s->slice,
+                       s->branches,
                        s->w >> s->level, s->h >> s->level);
     for (uint32_t i = 0; i < s->count; i++)
         if (!s->tokens[i] || s->tokens[i] >= s->slice)
@@ -95,10 +96,10 @@ bl_result bl_guide_create(bl_checkpoint *c, const bl_guide_spec *spec, bool keep
     const uint32_t forward = u->s.graph->node_count;
     if (spec->gradient)
         build_gradient(u, wrt);
-    u->flops = bl_graph_flops(u->s.graph);
     u->s.out = u->loss;
     u->s.forward_nodes = spec->gradient ? forward : 0;
     BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, "guide", 1, &u->s));
+    u->flops = bl_graph_flops(u->s.graph); /* with what is computed again */
     BL_TRY(bl_stage_write_frequencies(c, &u->s));
 fail:
     if (result != BL_OK)

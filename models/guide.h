@@ -1,7 +1,8 @@
 /* The attention loss of mask-guided attention optimization, and its gradient. Layer 4.
  *
  * One evaluation of the U-Net as far as its last needed cross-attention softmax (Chefer et al.: Attend-and-Excite, 2023; CUT, arXiv
- * 2406.01078, equations 6-9). M is the mean of the maps over layers and heads, tokens 1 .. slice-1 of it go through softmax(100 M), the maps
+ * 2406.01078, equations 6-9). M is the mean of the maps over layers and heads, tokens 1 .. slice-1 of it go through softmax(100 M), the
+ * maps
  * of the words are smoothed (Gaussian, sigma 0.5), and the loss is 1 - max over pixels of A_j times the mask: how far the word is
  * from owning one pixel of it. */
 #ifndef BL_GUIDE_H

@@ -39,8 +39,8 @@ bl_result bl_image_guide_create(bl_checkpoint *c, bl_clip *clip, uint32_t h, uin
     u->forward_flops = bl_graph_flops(s->graph);
     s->forward_nodes = s->graph->node_count;
     bl_graph_gradient(s->graph, &(bl_seed){ .y = u->loss, .scale = -1 }, 1, &s->x, &u->grad_latents, 1);
-    u->flops = bl_graph_flops(s->graph);
     BL_TRY(bl_stage_finish(c, 1u << BL_NET_VAE | 1u << BL_NET_CLIP, "image", 1, s));
+    u->flops = bl_graph_flops(s->graph); /* with what is computed again */
     if (!c->planning)
         BL_TRY(write_constants(s, clip, text));
 fail:

@@ -25,7 +25,8 @@ bl_value bl_net_layer_norm(const bl_net *net, bl_value x, float eps, const char 
 /* Residual block of U-Net and VAE (He et al. 2016; Ho et al. 2020): norm, SiLU, conv, + time embedding, norm, SiLU, conv, + input.
  * emb: activated time embedding [1,1,1,e], BL_NONE in the VAE. The result is named `name`. */
 bl_value bl_net_resnet(const bl_net *net, bl_value x, bl_value emb, uint32_t out, uint32_t groups, float eps, const char *name);
-/* One layer of a CLIP tower, text or vision (Radford et al. 2021): x + attention(norm(x)), then + mlp(norm(..)); x [n,tokens,1,channels]. */
+/* One layer of a CLIP tower, text or vision (Radford et al. 2021): x + attention(norm(x)), then + mlp(norm(..)); x
+ * [n,tokens,1,channels]. */
 typedef struct bl_clip_tower {
     uint32_t channels, intermediate, heads;
     uint32_t act;

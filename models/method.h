@@ -97,6 +97,7 @@ void bl_mask_on_grid(const float *mask, uint32_t h, uint32_t w, uint32_t level, 
 /* Of one method each; files of their own. */
 bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state);
 bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *state);
-/* 1 - the mean cosine of two sets of rows and its gradient times the number of rows: a, b and gradient [rows, columns] as the stage has them. */
+/* 1 - the mean cosine of two sets of rows and its gradient times the number of rows: a, b and gradient [rows, columns] as the stage has
+ * them. */
 bl_result bl_method_cosine(bl_method *m, const float *a, const float *b, float *loss, float *gradient);
 #endif

@@ -40,7 +40,8 @@ bl_result bl_sample(bl_checkpoint *c, const bl_stage *s, const bl_sample_input *
 bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, float *log_variance);
 /* scaling * (mean + sqrt(variance) * noise) over `count` values. */
 void bl_sample_posterior(float scaling, const float *mean, const float *log_variance, const float *noise, size_t count, float *latents);
-/* Latents [channels, h, w] to pixels, f*h x f*w. BL_ERROR_MODEL when values are not finite. The caller frees the picture. *flops (may be NULL):
+/* Latents [channels, h, w] to pixels, f*h x f*w. BL_ERROR_MODEL when values are not finite. The caller frees the picture. *flops (may be
+ * NULL):
  * the work of it. */
 bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, double *flops, bl_image *image);
 /* `pixels` decoded values [.., 4] to RGB bytes: halved, around 0.5, clamped, rounded to nearest even. */

@@ -132,7 +132,8 @@ bl_value bl_unet_build(const bl_net *net, const bl_unet_config *c, bl_value x, b
     unet u = { .net = net, .c = c, .emb = bl_graph_activation(g, emb, ACT_SILU), .context = context, .maps = maps, .gain = gain };
     if (maps) {
         if (!bl_unet_has_maps(c, maps->level))
-            return bl_graph_fail(g, BL_ERROR_USAGE, "no cross-attention layer of this model has the latents' size halved %u times", maps->level);
+            return bl_graph_fail(g, BL_ERROR_USAGE, "no cross-attention layer of this model has the latents' size halved %u times",
+                                 maps->level);
         maps->count = 0;
         u.maps_left = map_layers(c, maps->level);
     }

@@ -165,7 +165,8 @@ static const char *reason_for(const bl_verifier *v, const char *name)
 static bl_result verify_file(bl_verifier *v, const char *path)
 {
     static bl_result (*const stages[])(bl_verifier *) = {
-        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided, bl_verify_clip,
+        bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided,
+            bl_verify_clip,
         bl_verify_schedulers, bl_verify_ops,
     };
     bl_result result = BL_OK;

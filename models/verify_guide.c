@@ -31,7 +31,8 @@ static bl_result read_spec(bl_verifier *v, uint32_t h, uint32_t w, const char *r
     bl_result result = BL_OK;
     json_t *indices = bl_golden_metadata(v, "indices");
     const double res = number(v, res_key, 0);
-    *spec = (bl_guide_spec){ .h = h, .w = w, .branches = 1, .slice = v->checkpoint->text.positions - 1, .count = (uint32_t)json_array_size(indices),
+    *spec = (bl_guide_spec){ .h = h, .w = w, .branches = 1, .slice = v->checkpoint->text.positions - 1,
+        .count = (uint32_t)json_array_size(indices),
         .smooth = true, .gradient = true, .embedding = true };
     while ((h >> spec->level) > res && spec->level < 31)
         spec->level++;

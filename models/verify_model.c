@@ -552,7 +552,8 @@ bl_result bl_verify_plain(bl_verifier *v)
             BL_TRY(start_from_picture(v, &schedule, values, start));
         else
             memcpy(start, x0, values * sizeof(*start));
-        bl_sample_input in = { .name = "unet", .h = (uint32_t)shape->dims[2], .w = (uint32_t)shape->dims[3], .embedding = embedding, .branches = 2,
+        bl_sample_input in = { .name = "unet", .h = (uint32_t)shape->dims[2], .w = (uint32_t)shape->dims[3], .embedding = embedding,
+            .branches = 2,
             .start = start, .schedule = &schedule };
         BL_TRY(verify_run(v, names[i], &in, (uint32_t)shape->dims[1]));
         bl_schedule_free(&schedule);

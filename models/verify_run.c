@@ -107,7 +107,8 @@ static bl_result embed(bl_verifier *v, const char *key, float *out)
     NEED(ids);
     for (int i = 0; i < 2; i++) {
         json_t *parsed = json_loads(texts[i] ? texts[i] : "", JSON_DECODE_ANY, NULL);
-        const bl_result r = bl_tokenizer_encode_padded(c->tokenizer, json_is_string(parsed) ? json_string_value(parsed) : texts[i] ? texts[i] : "",
+        const bl_result r = bl_tokenizer_encode_padded(c->tokenizer,
+                                                       json_is_string(parsed) ? json_string_value(parsed) : texts[i] ? texts[i] : "",
                                                        n, ids + i * n, NULL);
         json_decref(parsed);
         BL_TRY(r);
@@ -167,7 +168,8 @@ static void read_thresholds(bl_verifier *v, bl_method_spec *spec)
     json_decref(j);
 }
 
-/* Start latents from the picture and the reference's noise. The reference's are in the file as what its first update made of them: that has weight
+/* Start latents from the picture and the reference's noise. The reference's are in the file as what its first update made of them: that
+ * has weight
  * 0 and leaves them as they are. */
 static bl_result make_start(run *r, const bl_schedule *schedule)
 {
@@ -284,7 +286,8 @@ fail:
     return result;
 }
 
-/* The published prompt stage, which moves nothing: 1 - mean over channels of cos(E_J - N_J, E' - N) over tokens, all means over both prompts. */
+/* The published prompt stage, which moves nothing: 1 - mean over channels of cos(E_J - N_J, E' - N) over tokens, all means over both
+ * prompts. */
 static bl_result expect_prompt_stage(run *r, uint32_t token)
 {
     bl_verifier *v = r->v;
@@ -470,13 +473,15 @@ bl_result bl_verify_guided(bl_verifier *v)
     BL_TRY(expect_prompt_stage(&r, spec.guide.tokens[0]));
     if (with_image) {
         json_t *prompt = bl_golden_metadata(v, "detailed_prompt");
-        const bl_result made = bl_image_guide_for_prompt(v->checkpoint, v->clip, r.h, r.w, json_is_string(prompt) ? json_string_value(prompt) : "",
+        const bl_result made = bl_image_guide_for_prompt(v->checkpoint, v->clip, r.h, r.w,
+                                                         json_is_string(prompt) ? json_string_value(prompt) : "",
                                                          &image);
         json_decref(prompt);
         BL_TRY(made);
         spec.image = &image;
     }
-    const bl_sample_input in = { .name = "unet", .h = r.h, .w = r.w, .embedding = r.embedding, .branches = 2, .start = r.start, .source = r.source,
+    const bl_sample_input in = { .name = "unet", .h = r.h, .w = r.w, .embedding = r.embedding, .branches = 2, .start = r.start,
+        .source = r.source,
         .noise = r.draws, .mask = r.mask, .schedule = &schedule, .before = before, .after = after, .context = &r };
     BL_TRY(bl_sample_stage(v->checkpoint, &in, &sampler));
     r.sampler = &sampler;

@@ -15,6 +15,7 @@ typedef struct entry {
     uint32_t part_count;
     uint32_t part_rows, cols, taps;                 /* of each part as in the file: rows x (cols * taps) */
     bool loaded;
+    bool planned;             /* as good as loaded while a generation is planned */
 } entry;
 
 struct bl_weights {
@@ -166,12 +167,24 @@ static size_t row_stride(const entry *e) { return e->part_rows == 1 ? e->cols : 
 /* `anew`: as if nothing were loaded. */
 static bool is_missing(const entry *e, const bl_graph *g, bool anew)
 {
-    if (e->loaded && !anew)
+    if ((e->loaded || e->planned) && !anew)
         return false;
     for (uint32_t i = 0; i < g->storage_count; i++)
         if (g->storages[i].weight == &e->weight)
             return true;
     return false;
+}
+
+void bl_weights_plan(bl_weights *w, const bl_graph *g, bool anew)
+{
+    for (size_t i = 0; i < w->count; i++)
+        w->entries[i]->planned = is_missing(w->entries[i], g, anew) || (!anew && w->entries[i]->planned);
+}
+
+void bl_weights_unplan(bl_weights *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        w->entries[i]->planned = false;
 }
 
 /* What a load takes, and how much host memory a row of it. */

@@ -29,6 +29,9 @@ bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s);
 /* Device memory that loading them would take, in bytes; `anew`: if none were loaded. UINT64_MAX if the device cannot hold them at all, for
  * which loading gives the reason. */
 uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g, bool anew);
+/* While a generation is only planned: counts those of a graph as loaded, until they are unplanned. */
+void bl_weights_plan(bl_weights *w, const bl_graph *g, bool anew);
+void bl_weights_unplan(bl_weights *w);
 uint64_t bl_weights_bytes(const bl_weights *w);  /* device memory held now */
 /* Frees the device memory; a later load brings the weights back. Graphs recorded with them may not run any more. */
 void bl_weights_release(bl_weights *w);

@@ -330,7 +330,8 @@ static void layer_norm_rule(grad *a, const bl_node *n, bl_value gy)
 {
     const struct layer_norm_params p = n->p.layer_norm_fwd;
     const bl_value x = n->operands[0], w = n->operands[1], r = take(a, x), d = like(a, x);
-    BL_NODE(a->g, layer_norm_bwd_x, ((struct layer_norm_bwd_params){ .rows = p.rows, .channels = p.channels, .eps = p.eps }), x, w, gy, r, d);
+    BL_NODE(a->g, layer_norm_bwd_x, ((struct layer_norm_bwd_params){ .rows = p.rows, .channels = p.channels, .eps = p.eps }), x, w, gy,
+            r, d);
     deliver(a, x, d);
 }
 
@@ -505,7 +506,8 @@ static void cosine_rule(grad *a, const bl_node *n, bl_value gy)
         no_rule(a, n, gy);
         return;
     }
-    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels, .scale = scale_of(a, n->operands[2]) }),
+    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels, .scale = scale_of(a,
+                                                                                                                       n->operands[2]) }),
             x, y, d);
     deliver(a, x, d);
 }

@@ -103,7 +103,8 @@ bl_value bl_graph_group_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, ui
 bl_value bl_graph_layer_norm(bl_graph *g, bl_value x, bl_value w, bl_value b, float eps);
 /* q [n, tq, heads*d], k and v [n, tk, heads*d]; scale 1/sqrt(d). */
 bl_value bl_graph_attention(bl_graph *g, bl_value q, bl_value k, bl_value v, uint32_t heads, bool causal);
-/* The same in two halves, for what needs the probabilities, fp32 [n*heads, h, w, tk] with h and w of q: softmax(scale q k^T), and their product with v. */
+/* The same in two halves, for what needs the probabilities, fp32 [n*heads, h, w, tk] with h and w of q: softmax(scale q k^T), and their
+ * product with v. */
 bl_value bl_graph_attention_probs(bl_graph *g, bl_value q, bl_value k, uint32_t heads, bool causal);
 bl_value bl_graph_attention_values(bl_graph *g, bl_value probs, bl_value v, uint32_t heads);
 bl_value bl_graph_activation(bl_graph *g, bl_value x, uint32_t act);
@@ -134,7 +135,8 @@ bl_value bl_graph_smooth(bl_graph *g, bl_value x, float edge, float centre);
 /* How far the maps x [1,h,w,c] are from a peak of 1 inside the mask [1,h,w,1] (BL_NONE: anywhere): [1,1,1,1+2c], first the loss, the
  * largest of max(0, 1 - top) over the maps, or their mean; then top and its row for every map. */
 bl_value bl_graph_peak_loss(bl_graph *g, bl_value x, bl_value mask, bool mean);
-/* Adds mask [1,h,w,1] times gain [1,1,1,tk] to the logits behind kept probabilities p [heads,h,w,tk], into y of p's shape, which is returned. */
+/* Adds mask [1,h,w,1] times gain [1,1,1,tk] to the logits behind kept probabilities p [heads,h,w,tk], into y of p's shape, which is
+ * returned. */
 bl_value bl_graph_attention_gain(bl_graph *g, bl_value p, bl_value mask, bl_value gain, bl_value y);
 bl_value bl_graph_cosine(bl_graph *g, bl_value x, bl_value y); /* [n,h,w,1] fp32: of the channels of every row */
 bl_value bl_graph_clamp(bl_graph *g, bl_value x, float scale, float shift); /* scale x + shift, limited to 0 .. 1 */

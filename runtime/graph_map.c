@@ -17,7 +17,8 @@ bl_value bl_graph_heads_mean(bl_graph *g, bl_value x, bl_value r, uint32_t heads
         return bl_graph_fail(g, BL_ERROR_USAGE, "heads_mean: %u maps for %u heads", s.n, heads);
     s.n /= heads;
     const bl_value y = bl_graph_tensor(g, s, BL_F32);
-    BL_NODE(g, heads_mean_fwd, ((struct heads_mean_params){ .heads = heads, .rows = bl_rows(s), .channels = s.c, .scale = scale }), x, r, y);
+    BL_NODE(g, heads_mean_fwd, ((struct heads_mean_params){ .heads = heads, .rows = bl_rows(s), .channels = s.c, .scale = scale }), x, r,
+            y);
     return y;
 }
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_BUFFERS = 8, PUSH_SIZE = 128, GROUP_LIMIT = 65535, NO_HEAD = 0 };
+enum { MAX_BUFFERS = 8, PUSH_SIZE = 128, GROUP_LIMIT = 65535 };
 
 #include "kernels_spv.inc" /* generated: BL_SPIRV_<shader> */
 
@@ -130,21 +130,6 @@ bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_
         }
     return bl_fail(BL_ERROR_DEVICE, "%s: no implementation in %s for this problem on %s", bl_op_infos[op].name, bl_dtype_name(t),
                    ks->d->info.name);
-}
-
-static uint32_t head_of(bl_op op, const bl_params *p)
-{
-    switch (op) {
-    case BL_OP_attention_fwd: return p->attention_fwd.head;
-    case BL_OP_attention_probs_fwd: return p->attention_probs_fwd.head;
-    case BL_OP_attention_values_fwd: return p->attention_values_fwd.head;
-    case BL_OP_attention_stats_bwd: return p->attention_stats_bwd.head;
-    case BL_OP_attention_bwd_q: return p->attention_bwd_q.head;
-    case BL_OP_attention_bwd_kv: return p->attention_bwd_kv.head;
-    case BL_OP_attention_values_bwd_p: return p->attention_values_bwd_p.head;
-    case BL_OP_attention_values_bwd_v: return p->attention_values_bwd_v.head;
-    default: return NO_HEAD;
-    }
 }
 
 static pipeline *known(const bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head)
@@ -304,7 +289,7 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *di
         info_of[n] = (VkDescriptorBufferInfo){ dispatch->steps.buffer->buf, dispatch->steps.offset, dispatch->steps.size };
 
     const VkPipelineLayout layout = ks->layouts[info->steps][n];
-    BL_TRY(find_pipeline(ks, k, t, head_of(bl_impls[k].op, &p), layout, &pipe));
+    BL_TRY(find_pipeline(ks, k, t, bl_op_heads(bl_impls[k].op, &p).head, layout, &pipe));
     VK_TRY(d->vk.AllocateDescriptorSets(d->dev, &(VkDescriptorSetAllocateInfo){
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
         .descriptorPool = c->sets, .descriptorSetCount = 1, .pSetLayouts = &ks->sets[info->steps][n] }, &set));
@@ -326,20 +311,20 @@ fail:
 
 double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d)
 {
-    const pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    const pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
     return found ? found->rate : 0;
 }
 
 void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns)
 {
-    pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
     if (found)
         found->rate = ns;
 }
 
 void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns)
 {
-    pipeline *found = known(ks, d->kernel, d->type, head_of(bl_impls[d->kernel].op, &d->p));
+    pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
     if (found) {
         found->work += bl_dispatch_work(d);
         found->took += ns;

@@ -1,12 +1,15 @@
 /* Dispatch of the attention kernels. Layer 2. */
 #include "dispatch.h"
 
-/* True if heads can be read and written four columns at a time: `n` views and the head size are multiples of four. */
-static bool vec4(const struct view *v, uint32_t n, uint32_t head)
+/* True if heads can be read and written four columns at a time: head size and views of the storage type are multiples of four. */
+static bool vec4(bl_op op, const bl_params *p)
 {
-    uint32_t all = head;
+    bl_operand o[BL_MAX_OPERANDS];
+    const uint32_t n = bl_op_operands(op, o);
+    uint32_t all = bl_op_heads(op, p).head;
     for (uint32_t i = 0; i < n; i++)
-        all |= v[i].off | v[i].stride;
+        if (o[i].storage)
+            all |= p->v[i].off | p->v[i].stride;
     return !(all & 3);
 }
 
@@ -14,37 +17,20 @@ static bool vec4(const struct view *v, uint32_t n, uint32_t head)
  * registers of a lane; above, a workgroup needs a lane per four columns. */
 enum { STAGED_MAX = 96, WIDE40_MAX = 160, WIDE128_MAX = 512 };
 
-static bool between(const bl_params *p, uint32_t low, uint32_t high)
+static bool between(bl_op op, const bl_params *p, uint32_t low, uint32_t high)
 {
-    return p->attention_fwd.head > low && p->attention_fwd.head <= high;
+    const uint32_t head = bl_op_heads(op, p).head;
+    return head > low && head <= high;
 }
 
 #define FITS(name, low, high) \
-    bool bl_fits_##name(bl_op op, const bl_params *p) \
-    { \
-        (void)op; \
-        return between(p, low, high); \
-    } \
-    bool bl_fits_##name##_vec4(bl_op op, const bl_params *p) \
-    { \
-        (void)op; \
-        return between(p, low, high) && vec4(p->v, 4, p->attention_fwd.head); \
-    }
+    bool bl_fits_##name(bl_op op, const bl_params *p) { return between(op, p, low, high); } \
+    bool bl_fits_##name##_vec4(bl_op op, const bl_params *p) { return between(op, p, low, high) && vec4(op, p); }
 FITS(attention_staged, 0, STAGED_MAX)
 FITS(attention_wide40, STAGED_MAX, WIDE40_MAX)
 FITS(attention_wide128, WIDE40_MAX, WIDE128_MAX)
 
-bool bl_fits_attention_probs_vec4(bl_op op, const bl_params *p)
-{
-    (void)op;
-    return vec4(p->v, 2, p->attention_probs_fwd.head);
-}
-
-bool bl_fits_attention_values_vec4(bl_op op, const bl_params *p)
-{
-    (void)op;
-    return vec4(p->v + 1, 2, p->attention_values_fwd.head);
-}
+bool bl_fits_attention_vec4(bl_op op, const bl_params *p) { return vec4(op, p); }
 
 static void grid(uint32_t x, uint32_t y, uint32_t z, uint32_t groups[3])
 {
@@ -54,91 +40,38 @@ static void grid(uint32_t x, uint32_t y, uint32_t z, uint32_t groups[3])
 }
 
 /* A lane has a query of a head of an image. */
-void bl_grid_attention_staged(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+void bl_grid_attention_queries(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
 {
-    const struct attention_params *q = &p->attention_fwd;
-    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
+    const bl_heads q = bl_op_heads(impl->op, p);
+    grid(bl_ceil_div(q.tq, impl->workgroup), q.heads, q.images, groups);
 }
 
 /* A workgroup has tile_m queries of a head of an image. */
 void bl_grid_attention_tile(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
 {
-    const struct attention_params *q = &p->attention_fwd;
-    grid(bl_ceil_div(q->tq, impl->tile_m), q->heads, q->images, groups);
+    const bl_heads q = bl_op_heads(impl->op, p);
+    grid(bl_ceil_div(q.tq, impl->tile_m), q.heads, q.images, groups);
 }
 
-void bl_grid_attention_probs(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+/* A lane has a key of a head of an image. */
+void bl_grid_attention_keys(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
 {
-    const struct attention_probs_params *q = &p->attention_probs_fwd;
-    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
+    const bl_heads q = bl_op_heads(impl->op, p);
+    grid(bl_ceil_div(q.tk, impl->workgroup), q.heads, q.images, groups);
 }
 
-/* A workgroup has tile_m queries of 4 * workgroup columns of a head of an image. */
+/* A workgroup has tile_m keys of a head of an image. */
+void bl_grid_attention_key_tile(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
+{
+    const bl_heads q = bl_op_heads(impl->op, p);
+    grid(bl_ceil_div(q.tk, impl->tile_m), q.heads, q.images, groups);
+}
+
+/* A workgroup has tile_m rows of 4 * workgroup columns of a head of an image; the rows are queries, in attention_values_bwd_v keys. */
 void bl_grid_attention_values(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
 {
-    const struct attention_values_params *q = &p->attention_values_fwd;
-    const uint32_t parts = bl_ceil_div(bl_ceil_div(q->head, 4), impl->workgroup);
-    grid(bl_ceil_div(q->tq, impl->tile_m), q->heads, q->images * parts, groups);
-}
-
-/* --- gradient --------------------------------------------------------------------------------------------------------- */
-
-/* Heads four columns at a time; `skip` is the operand that is not split into heads: the statistics, or the probabilities. */
-static bool heads_of_4(const struct view *v, uint32_t n, uint32_t skip, uint32_t head)
-{
-    return vec4(v, skip, head) && vec4(v + skip + 1, n - skip - 1, head);
-}
-
-#define FITS_BWD(name, n, skip) \
-    bool bl_fits_##name##_vec4(bl_op op, const bl_params *p) \
-    { \
-        (void)op; \
-        return heads_of_4(p->v, n, skip, p->name.head); \
-    }
-FITS_BWD(attention_stats_bwd, 5, 4)
-FITS_BWD(attention_bwd_q, 6, 4)
-FITS_BWD(attention_bwd_kv, 7, 4)
-FITS_BWD(attention_values_bwd_v, 3, 0)
-
-bool bl_fits_attention_values_bwd_p_vec4(bl_op op, const bl_params *p)
-{
-    (void)op;
-    return vec4(p->v, 2, p->attention_values_bwd_p.head);
-}
-
-/* A lane has a row and tile_m vectors of it; wide heads take several workgroups. */
-static void rows_and_parts(const bl_impl *impl, uint32_t rows, uint32_t heads, uint32_t images, uint32_t head, uint32_t groups[3])
-{
-    const uint32_t vectors = bl_ceil_div(head, 4);
-    grid(bl_ceil_div(rows, impl->workgroup), heads, images * bl_ceil_div(vectors, BL_MIN(impl->tile_m, vectors)), groups);
-}
-
-void bl_grid_attention_stats_bwd(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
-{
-    const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
-    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
-}
-
-void bl_grid_attention_bwd_q(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
-{
-    const struct attention_bwd_q_params *q = &p->attention_bwd_q;
-    rows_and_parts(impl, q->tq, q->heads, q->images, q->head, groups);
-}
-
-void bl_grid_attention_bwd_kv(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
-{
-    const struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
-    rows_and_parts(impl, q->tk, q->heads, q->images, q->head, groups);
-}
-
-void bl_grid_attention_values_bwd_p(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
-{
-    const struct attention_values_bwd_p_params *q = &p->attention_values_bwd_p;
-    grid(bl_ceil_div(q->tq, impl->workgroup), q->heads, q->images, groups);
-}
-
-void bl_grid_attention_values_bwd_v(const bl_impl *impl, const bl_params *p, uint32_t groups[3])
-{
-    const struct attention_values_bwd_v_params *q = &p->attention_values_bwd_v;
-    rows_and_parts(impl, q->tk, q->heads, q->images, q->head, groups);
+    const bl_heads q = bl_op_heads(impl->op, p);
+    const uint32_t parts = bl_ceil_div(bl_ceil_div(q.head, 4), impl->workgroup);
+    const uint32_t rows = impl->op == BL_OP_attention_values_bwd_v ? q.tk : q.tq;
+    grid(bl_ceil_div(rows, impl->tile_m), q.heads, q.images * parts, groups);
 }

@@ -70,6 +70,12 @@ uint32_t *bl_op_given(bl_op op, bl_params *p);
 /* Operands of an op, at most BL_MAX_OPERANDS; returns their number. */
 uint32_t bl_op_operands(bl_op op, bl_operand *out);
 
+/* Shape of an attention problem, which stands in its block behind the views; zeros for other ops. */
+typedef struct bl_heads {
+    uint32_t images, heads, head, tq, tk;
+} bl_heads;
+bl_heads bl_op_heads(bl_op op, const bl_params *p);
+
 /* Work of a problem, for predicting its time: floating-point operations and bytes moved. */
 double bl_op_work(bl_op op, bl_dtype t, const bl_params *p);
 

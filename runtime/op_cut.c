@@ -229,66 +229,54 @@ uint32_t bl_cut_queries(bl_params *p, uint32_t first, uint32_t count)
     return count;
 }
 
-/* Queries of the gradient of attention, with their rows of the statistics: those of one head are not beside those of the next, so only a
- * problem of one head, or whole images, can be cut there. */
-static uint32_t cuttable_queries(uint32_t images, uint32_t heads, uint32_t tq, uint32_t causal)
-{
-    return causal ? 0 : heads == 1 ? images * tq : images;
-}
-
-uint32_t bl_units_stat_queries(const bl_params *p)
+uint32_t bl_units_stats_queries(const bl_params *p)
 {
     const struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
-    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+    return q->causal ? 0 : q->images * q->tq;
 }
 
-uint32_t bl_cut_stat_queries(bl_params *p, uint32_t first, uint32_t count)
+uint32_t bl_cut_stats_queries(bl_params *p, uint32_t first, uint32_t count)
 {
     struct attention_stats_bwd_params *q = &p->attention_stats_bwd;
-    const bool whole = q->heads > 1;
-    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
-    if (!whole)
-        count = BL_MIN(count, q->tq - first % q->tq);
-    skip(&q->q, row);
+    const uint32_t image = first / q->tq;
+    count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, first);
     skip(&q->k, image * q->tk);
-    skip(&q->y, row);
-    skip(&q->g, row);
-    skip(&q->s, row * q->heads);
-    q->images = whole ? count : 1;
-    q->tq = whole ? q->tq : count;
+    skip(&q->y, first);
+    skip(&q->g, first);
+    skip(&q->s, first);
+    q->images = 1;
+    q->tq = count;
     return count;
 }
 
-uint32_t bl_units_gradient_queries(const bl_params *p)
+uint32_t bl_units_bwd_queries(const bl_params *p)
 {
-    const struct attention_bwd_q_params *q = &p->attention_bwd_q;
-    return cuttable_queries(q->images, q->heads, q->tq, q->causal);
+    return p->attention_bwd_q.causal ? 0 : p->attention_bwd_q.images * p->attention_bwd_q.tq;
 }
 
-uint32_t bl_cut_gradient_queries(bl_params *p, uint32_t first, uint32_t count)
+uint32_t bl_cut_bwd_queries(bl_params *p, uint32_t first, uint32_t count)
 {
     struct attention_bwd_q_params *q = &p->attention_bwd_q;
-    const bool whole = q->heads > 1;
-    const uint32_t image = whole ? first : first / q->tq, row = whole ? first * q->tq : first;
-    if (!whole)
-        count = BL_MIN(count, q->tq - first % q->tq);
-    skip(&q->q, row);
+    const uint32_t image = first / q->tq;
+    count = BL_MIN(count, q->tq - first % q->tq);
+    skip(&q->q, first);
     skip(&q->k, image * q->tk);
     skip(&q->v, image * q->tk);
-    skip(&q->g, row);
-    skip(&q->s, row * q->heads);
-    skip(&q->d, row);
-    q->images = whole ? count : 1;
-    q->tq = whole ? q->tq : count;
+    skip(&q->g, first);
+    skip(&q->s, first);
+    skip(&q->d, first);
+    q->images = 1;
+    q->tq = count;
     return count;
 }
 
-uint32_t bl_units_gradient_keys(const bl_params *p)
+uint32_t bl_units_bwd_keys(const bl_params *p)
 {
     return p->attention_bwd_kv.causal ? 0 : p->attention_bwd_kv.images * p->attention_bwd_kv.tk;
 }
 
-uint32_t bl_cut_gradient_keys(bl_params *p, uint32_t first, uint32_t count)
+uint32_t bl_cut_bwd_keys(bl_params *p, uint32_t first, uint32_t count)
 {
     struct attention_bwd_kv_params *q = &p->attention_bwd_kv;
     const uint32_t image = first / q->tk;
@@ -297,7 +285,7 @@ uint32_t bl_cut_gradient_keys(bl_params *p, uint32_t first, uint32_t count)
     skip(&q->k, first);
     skip(&q->v, first);
     skip(&q->g, image * q->tq);
-    skip(&q->s, image * q->heads * q->tq);
+    skip(&q->s, image * q->tq);
     skip(&q->dk, first);
     skip(&q->dv, first);
     q->images = 1;

@@ -37,7 +37,10 @@ void extents_heads_mean_fwd(const bl_params *p, bl_extent *e)
     e[1] = if_given(q->given, 1, q->rows, q->channels);
     e[2] = (bl_extent){ q->rows, q->channels };
 }
-double flops_heads_mean_fwd(const bl_params *p) { return (double)p->heads_mean_fwd.heads * p->heads_mean_fwd.rows * p->heads_mean_fwd.channels; }
+double flops_heads_mean_fwd(const bl_params *p)
+{
+    return (double)p->heads_mean_fwd.heads * p->heads_mean_fwd.rows * p->heads_mean_fwd.channels;
+}
 DEPTH(heads_mean_fwd, p->heads_mean_fwd.heads + 2)
 
 void extents_heads_mean_bwd_x(const bl_params *p, bl_extent *e)
@@ -132,7 +135,8 @@ const bl_op_case cases_softmax_bwd_x[] = {
     { ROWS(softmax_bwd_x, "odd", 37, 13, .scale = -1.5f) },
     { ROWS(softmax_bwd_x, "bench_probs_2048x77", 2048, 77, .scale = 0.0790569415f) },
 };
-#define HEADS(op, label, n, r, c, s, g) .name = label, .p.op = { .heads = (n), .rows = (r), .channels = (c), .scale = (s), .given = (g) << 1 }
+#define HEADS(op, label, n, r, c, s, g) \
+    .name = label, .p.op = { .heads = (n), .rows = (r), .channels = (c), .scale = (s), .given = (g) << 1 }
 const bl_op_case cases_heads_mean_fwd[] = {
     { HEADS(heads_mean_fwd, "first_8x256x77", 8, 256, 77, 0.025f, 0) },
     { HEADS(heads_mean_fwd, "next_8x256x77", 8, 256, 77, 0.025f, 1) },
@@ -156,7 +160,8 @@ const bl_op_case cases_loss_scale_fwd[] = {
     { ROWS(loss_scale_fwd, "one", 1, 1, .target = 1) },
     { ROWS(loss_scale_fwd, "bench_map_256x77", 256, 77, .target = 16) },
 };
-#define SMOOTH(op, label, y, x, c) .name = label, .p.op = { .h = (y), .width = (x), .channels = (c), .edge = 0.21194156f, .centre = 0.57611688f }
+#define SMOOTH(op, label, y, x, c) \
+    .name = label, .p.op = { .h = (y), .width = (x), .channels = (c), .edge = 0.21194156f, .centre = 0.57611688f }
 #define SMOOTH_CASES(op) \
     { SMOOTH(op, "map_16x16", 16, 16, 1) }, { SMOOTH(op, "words_32x24", 32, 24, 3) }, { SMOOTH(op, "two_lines", 2, 9, 2) }, \
     { SMOOTH(op, "two_columns", 5, 2, 1) }, { SMOOTH(op, "smallest", 2, 2, 1) }, { SMOOTH(op, "three", 3, 3, 4) }, \
@@ -185,6 +190,7 @@ const bl_op_case cases_attention_gain_fwd[] = {
     { GAIN("unet_8x256x77", 8, 256, 77) },
     { GAIN("one", 1, 1, 1) },
     { GAIN("odd", 3, 7, 5) },
+    { .name = "large_gain", .p.attention_gain_fwd = { .heads = 2, .tq = 9, .tk = 77 }, .mean = 12, .spread = 0.5f },
     { GAIN("bench_8x4096x77", 8, 4096, 77) },
 };
 const bl_op_case cases_cosine_fwd[] = {

@@ -206,14 +206,14 @@ static bool is_wanted(const pass *p, const bl_node *n)
     return false;
 }
 
-/* Appends a node: what it reads of the segment is read from the copies, and what it writes, if it runs again, written there. */
-static void append(pass *p, const bl_node *node, bool again)
+/* Appends a node of which everything that is computed again is the second one. */
+static void append(pass *p, const bl_node *node)
 {
     bl_operand o[BL_MAX_OPERANDS];
     bl_node n = *node;
     const uint32_t count = operands_of(&n, o);
     for (uint32_t i = 0; i < count; i++)
-        if (n.operands[i] != BL_NONE && ((again && (o[i].access & BL_WRITE)) || use_of(p, n.operands[i])->home != NOWHERE))
+        if (n.operands[i] != BL_NONE && use_of(p, n.operands[i])->home != NOWHERE)
             n.operands[i] = copy_of(p, n.operands[i]);
     p->nodes[p->node_count++] = n;
 }
@@ -232,7 +232,7 @@ static void run_again(pass *p, uint32_t segment)
         }
     for (uint32_t n = 0; n < p->forward; n++)
         if (p->again[n] && p->segment[n] == segment)
-            append(p, &g->nodes[n], true);
+            append(p, &g->nodes[n]);
     p->done[segment] = true;
 }
 
@@ -271,7 +271,7 @@ static void rebuild(pass *p)
             if (home != NOWHERE && !p->done[home])
                 run_again(p, home);
         }
-        append(p, &g->nodes[n], false);
+        append(p, &g->nodes[n]);
     }
     for (uint32_t n = p->forward; n-- > 0;)
         p->nodes[n].dead = p->nodes[n].dead || (p->again[n] && !is_needed_there(p, n));
@@ -362,17 +362,17 @@ fail:
 
 bl_result bl_plan_within(bl_graph *g, uint32_t forward_nodes, uint64_t block_limit, uint64_t bytes, bl_plan **out, uint32_t *segments)
 {
-    static const uint32_t counts[] = { 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64 };
+    enum { MOST = 32 }; /* then the borders between segments take more than is saved */
     bl_result result = BL_OK;
     *segments = 1;
     BL_TRY(bl_plan_create(g, block_limit, out));
     uint64_t least = (*out)->bytes;
-    for (size_t i = 0; i < BL_COUNT(counts) && least > bytes && counts[i] <= forward_nodes; i++) {
+    for (uint32_t count = 2; count <= BL_MIN(MOST, forward_nodes) && least > bytes; count++) {
         uint64_t needed = 0;
-        BL_TRY(try_segments(g, forward_nodes, counts[i], block_limit, &needed));
+        BL_TRY(try_segments(g, forward_nodes, count, block_limit, &needed));
         if (needed < least) {
             least = needed;
-            *segments = counts[i];
+            *segments = count;
         }
     }
     if (*segments == 1)

@@ -1,15 +1,11 @@
 /* References of attention maps and losses, in double. Layer 2. */
 #include "op.h"
 #include <math.h>
-#include <string.h>
 
-#define REF(op, params_type) \
-    void ref_##op(const bl_params *params, double *const *v, const struct bl_step *step) \
-    { \
-        (void)step; \
-        const struct params_type *p = &params->op;
-
-REF(softmax_fwd, softmax_params)
+void ref_softmax_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct softmax_params *p = &params->softmax_fwd;
     for (size_t r = 0; r < p->rows; r++) {
         const double *x = v[0] + bl_at(&p->x, r, 0);
         double *y = v[1] + bl_at(&p->y, r, 0), top = -INFINITY, sum = 0;
@@ -22,7 +18,10 @@ REF(softmax_fwd, softmax_params)
     }
 }
 
-REF(softmax_bwd_x, softmax_bwd_params)
+void ref_softmax_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct softmax_bwd_params *p = &params->softmax_bwd_x;
     for (size_t r = 0; r < p->rows; r++) {
         const double *y = v[0] + bl_at(&p->y, r, 0), *g = v[1] + bl_at(&p->g, r, 0);
         double *d = v[2] + bl_at(&p->d, r, 0), sum = 0;
@@ -33,7 +32,10 @@ REF(softmax_bwd_x, softmax_bwd_params)
     }
 }
 
-REF(heads_mean_fwd, heads_mean_params)
+void ref_heads_mean_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct heads_mean_params *p = &params->heads_mean_fwd;
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->channels; c++) {
             double sum = 0;
@@ -43,14 +45,20 @@ REF(heads_mean_fwd, heads_mean_params)
         }
 }
 
-REF(heads_mean_bwd_x, heads_mean_bwd_params)
+void ref_heads_mean_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct heads_mean_bwd_params *p = &params->heads_mean_bwd_x;
     const double factor = (double)p->scale * (p->given >> 1 & 1 ? v[1][p->s.off] : 1);
     for (size_t r = 0; r < (size_t)p->heads * p->rows; r++)
         for (size_t c = 0; c < p->channels; c++)
             v[2][bl_at(&p->d, r, c)] = factor * v[0][bl_at(&p->g, r % p->rows, c)];
 }
 
-REF(loss_scale_fwd, loss_scale_params)
+void ref_loss_scale_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct loss_scale_params *p = &params->loss_scale_fwd;
     double top = 0, scale = 1;
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->channels; c++) {
@@ -72,7 +80,10 @@ static size_t mirrored(size_t i, int apart, size_t n)
     return (size_t)(at < 0 ? -at : at >= (long)n ? 2 * (long)n - 2 - at : at);
 }
 
-REF(smooth_fwd, smooth_params)
+void ref_smooth_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct smooth_params *p = &params->smooth_fwd;
     const double w[3] = { (double)p->edge, (double)p->centre, (double)p->edge };
     for (size_t i = 0; i < p->h; i++)
         for (size_t j = 0; j < p->width; j++)
@@ -86,7 +97,10 @@ REF(smooth_fwd, smooth_params)
 }
 
 /* Scatters, as the definition of an adjoint has it. */
-REF(smooth_bwd_x, smooth_bwd_params)
+void ref_smooth_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct smooth_bwd_params *p = &params->smooth_bwd_x;
     const double w[3] = { (double)p->edge, (double)p->centre, (double)p->edge };
     for (size_t r = 0; r < (size_t)p->h * p->width; r++)
         for (size_t c = 0; c < p->channels; c++)
@@ -100,7 +114,10 @@ REF(smooth_bwd_x, smooth_bwd_params)
                             w[a + 1] * w[b + 1] * v[0][bl_at(&p->g, i * p->width + j, c)];
 }
 
-REF(peak_loss_fwd, peak_loss_params)
+void ref_peak_loss_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct peak_loss_params *p = &params->peak_loss_fwd;
     double worst = 0, sum = 0;
     double *y = v[2] + p->y.off;
     for (size_t c = 0; c < p->channels; c++) {
@@ -121,7 +138,10 @@ REF(peak_loss_fwd, peak_loss_params)
     y[0] = p->mean ? sum / p->channels : worst;
 }
 
-REF(peak_loss_bwd_x, peak_loss_bwd_params)
+void ref_peak_loss_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct peak_loss_bwd_params *p = &params->peak_loss_bwd_x;
     const double *y = v[1] + p->y.off;
     size_t worst = 0;
     for (size_t c = 1; c < p->channels; c++)
@@ -135,7 +155,10 @@ REF(peak_loss_bwd_x, peak_loss_bwd_params)
         }
 }
 
-REF(attention_gain_fwd, attention_gain_params)
+void ref_attention_gain_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct attention_gain_params *p = &params->attention_gain_fwd;
     for (size_t r = 0; r < (size_t)p->heads * p->tq; r++) {
         const double m = v[1][bl_at(&p->m, r % p->tq, 0)];
         double sum = 0;
@@ -146,7 +169,10 @@ REF(attention_gain_fwd, attention_gain_params)
     }
 }
 
-REF(cosine_fwd, cosine_params)
+void ref_cosine_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct cosine_params *p = &params->cosine_fwd;
     for (size_t r = 0; r < p->rows; r++) {
         const double *x = v[0] + bl_at(&p->x, r, 0), *y = v[1] + bl_at(&p->y, r, 0);
         double xy = 0, xx = 0, yy = 0;
@@ -159,7 +185,10 @@ REF(cosine_fwd, cosine_params)
     }
 }
 
-REF(cosine_bwd_x, cosine_bwd_params)
+void ref_cosine_bwd_x(const bl_params *params, double *const *v, const struct bl_step *step)
+{
+    (void)step;
+    const struct cosine_bwd_params *p = &params->cosine_bwd_x;
     for (size_t r = 0; r < p->rows; r++) {
         const double *x = v[0] + bl_at(&p->x, r, 0), *y = v[1] + bl_at(&p->y, r, 0);
         double xy = 0, xx = 0, yy = 0;

@@ -1,7 +1,6 @@
 /* References of picture ops, in double. Layer 2. */
 #include "op.h"
 #include <math.h>
-#include <string.h>
 
 void ref_clamp_fwd(const bl_params *params, double *const *v, const struct bl_step *step)
 {

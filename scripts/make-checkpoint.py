@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a checkpoint of Stable Diffusion's true shapes with random weights, in the layout of the diffusers library.
 
-    scripts/make-checkpoint.py sd15 FOLDER [--type f16|f32|bf16] [--seed N] [--divide N] [--tokenizer FOLDER]
+    scripts/make-checkpoint.py sd15|sd21|sd21-base|clip FOLDER [--type f16|f32|bf16] [--seed N] [--divide N] [--tokenizer FOLDER]
 
 For measuring time and memory where no trained checkpoint is at hand: the pictures are finite and not flat, but show nothing. Names
 and shapes are stated here from the published models, not from this program, and the number of parameters is checked, so that a
@@ -23,6 +23,9 @@ SD2 = {"unet": [320, 640, 1280, 1280], "heads": [5, 10, 20, 20], "linear": True,
        "scheduler": "DDIM", "text": 1024, "text_layers": 23, "text_heads": 16, "act": "gelu", "pad": "!",
        "total": {"unet": 865910724, "text_encoder": 340387840, "vae": 83653863}}
 MODELS = {"sd15": SD1, "sd21": SD2, "sd21-base": {**SD2, "sample": 64, "prediction": "epsilon", "scheduler": "PNDM"}}
+# ViT-L/14: both towers and their projections
+CLIP = {"text": 768, "text_layers": 12, "text_heads": 12, "vision": 1024, "layers": 24, "heads": 16, "size": 224, "patch": 14,
+        "projection": 768, "total": 427616513}
 VAE, GROUPS, LATENT, VOCABULARY, POSITIONS = [128, 256, 512, 512], 32, 4, 49408, 77
 
 
@@ -59,19 +62,37 @@ class Tensors(dict):
             self.layer(name + ".conv_shortcut", out, inputs, 1, 1)
 
 
-def text_encoder(m):
-    t, c = Tensors(), m["text"]
-    t.add("text_model.embeddings.token_embedding.weight", [VOCABULARY, c], 0, 1)
-    t.add("text_model.embeddings.position_embedding.weight", [POSITIONS, c], 0, 0.5)
-    for i in range(m["text_layers"]):
-        layer = f"text_model.encoder.layers.{i}."
+def clip_layers(t, tower, count, c):
+    for i in range(count):
+        layer = f"{tower}.encoder.layers.{i}."
         for name in "q_proj", "k_proj", "v_proj", "out_proj":
             t.layer(layer + "self_attn." + name, c, c)
         t.norm(layer + "layer_norm1", c)
         t.layer(layer + "mlp.fc1", 4 * c, c)
         t.layer(layer + "mlp.fc2", c, 4 * c)
         t.norm(layer + "layer_norm2", c)
+
+
+def text_encoder(m):
+    t, c = Tensors(), m["text"]
+    t.add("text_model.embeddings.token_embedding.weight", [VOCABULARY, c], 0, 1)
+    t.add("text_model.embeddings.position_embedding.weight", [POSITIONS, c], 0, 0.5)
+    clip_layers(t, "text_model", m["text_layers"], c)
     t.norm("text_model.final_layer_norm", c)
+    return t
+
+
+def clip(m):
+    t, c = text_encoder(m), m["vision"]
+    t.add("logit_scale", [], 4.6052, 0)
+    t.layer("text_projection", m["projection"], m["text"], bias=False)
+    t.add("vision_model.embeddings.class_embedding", [c], 0, 0.5)
+    t.layer("vision_model.embeddings.patch_embedding", c, 3, m["patch"], m["patch"], bias=False)
+    t.add("vision_model.embeddings.position_embedding.weight", [(m["size"] // m["patch"]) ** 2 + 1, c], 0, 0.5)
+    t.norm("vision_model.pre_layrnorm", c)
+    clip_layers(t, "vision_model", m["layers"], c)
+    t.norm("vision_model.post_layernorm", c)
+    t.layer("visual_projection", m["projection"], c, bias=False)
     return t
 
 
@@ -313,9 +334,28 @@ def write_checkpoint(folder, options):
         write_safetensors(os.path.join(folder, part, name + ".safetensors"), build(m), values)
 
 
+def write_clip(folder, options):
+    n = options.divide
+    m = {**CLIP, **{key: CLIP[key] // n for key in ("text", "vision", "projection")},
+         **{key: max(1, CLIP[key] // n) for key in ("text_heads", "heads")}}
+    total = sum(product(shape) for shape, _, _ in clip(CLIP).values())
+    assert total == CLIP["total"], f"clip: {total} parameters, the published model has {CLIP['total']}"
+    os.makedirs(folder)
+    common = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+    write_json(folder, "config.json", {
+        "architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": m["projection"], "logit_scale_init_value": 2.6592,
+        "text_config": {"model_type": "clip_text_model", "hidden_size": m["text"], "intermediate_size": 4 * m["text"],
+                        "num_hidden_layers": m["text_layers"], "num_attention_heads": m["text_heads"],
+                        "max_position_embeddings": POSITIONS, "vocab_size": VOCABULARY, **common},
+        "vision_config": {"model_type": "clip_vision_model", "hidden_size": m["vision"], "intermediate_size": 4 * m["vision"],
+                          "num_hidden_layers": m["layers"], "num_attention_heads": m["heads"], "image_size": m["size"],
+                          "patch_size": m["patch"], "num_channels": 3, **common}})
+    write_safetensors(os.path.join(folder, "model.safetensors"), clip(m), Values(options.type.upper(), options.seed))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("model", choices=[*MODELS, "clip"])
     parser.add_argument("folder", help="to be made")
     parser.add_argument("--type", choices=["f16", "f32", "bf16"], default="f16", help="of the weights; default f16")
     parser.add_argument("--seed", type=int, default=0)
@@ -326,7 +366,7 @@ def main():
         sys.exit(f"{options.folder}: is there already")
     part = f"{options.folder.rstrip('/')}.part-{os.getpid()}"
     try:
-        write_checkpoint(part, options)
+        (write_clip if options.model == "clip" else write_checkpoint)(part, options)
         os.rename(part, options.folder)
     except OSError as e:
         sys.exit(f"{e.filename or options.folder}: {e.strerror}")

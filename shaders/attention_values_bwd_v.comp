@@ -4,9 +4,14 @@
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/attention.glsl"
-#include "inc/attention_bwd.glsl"
-// d = p^T g per head, with p as attention_probs_fwd keeps it. A lane has CV vectors of one key; queries ascending.
+// d = p^T g per image and head, with p as attention_probs_fwd keeps it: [images*heads*tq, tk], fp32.
+//
+// A lane has four columns of KEYS rows of d, queries ascending. It loads four columns of g once per query; p is the same for all lanes.
 
+layout(local_size_x = 8) in;
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint WG = 8;
+layout(constant_id = 1) const uint KEYS = 16;
 layout(push_constant) uniform Push { attention_values_bwd_v_params p; };
 layout(binding = 0) readonly buffer P { float probs[]; };
 HEAD_READ(1, g)
@@ -14,21 +19,20 @@ HEAD_WRITE(2, d)
 
 void main()
 {
-    const uint key = gl_WorkGroupID.x * WG + gl_LocalInvocationID.x, head = gl_WorkGroupID.y, image = gl_WorkGroupID.z / parts();
-    const uint first = gl_WorkGroupID.z % parts() * CV;
-    if (key >= p.tk)
-        return;
-    const uint row = (image * p.heads + head) * p.tq;
-    vec4 acc[CV];
-    [[unroll]] for (uint c = 0; c < CV; c++)
-        acc[c] = vec4(0.0);
+    const uint parts = (H4 + WG - 1) / WG;  // workgroups side by side in a head
+    const uint first = gl_WorkGroupID.x * KEYS, head = gl_WorkGroupID.y, image = gl_WorkGroupID.z / parts;
+    const uint c = gl_WorkGroupID.z % parts * WG + gl_LocalInvocationID.x, column = min(c, H4 - 1);
+    const uint p_at = p.p.off + (image * p.heads + head) * p.tq * p.p.stride;
+    vec4 acc[KEYS];
+    [[unroll]] for (uint j = 0; j < KEYS; j++)
+        acc[j] = vec4(0.0);
     [[dont_unroll]] for (uint query = 0; query < p.tq; query++) {
-        const float a = probs[p.p.off + (row + query) * p.p.stride + key];
-        const uint g_at = HEAD_AT(g, image * p.tq + query, head);
-        [[unroll]] for (uint c = 0; c < CV; c++)
-            acc[c] = fma(vec4(a), get_g(g_at, min(first + c, H4 - 1)), acc[c]);
+        const vec4 b = get_g(HEAD_AT(g, image * p.tq + query, head), column);
+        [[unroll]] for (uint j = 0; j < KEYS; j++)
+            acc[j] = fma(vec4(probs[p_at + query * p.p.stride + min(first + j, p.tk - 1)]), b, acc[j]);
     }
-    [[unroll]] for (uint c = 0; c < CV; c++)
-        if (first + c < H4)
-            set_d(HEAD_AT(d, image * p.tk + key, head), first + c, acc[c]);
+    if (c < H4)
+        [[unroll]] for (uint j = 0; j < KEYS; j++)
+            if (first + j < p.tk)
+                set_d(HEAD_AT(d, image * p.tk + first + j, head), c, acc[j]);
 }

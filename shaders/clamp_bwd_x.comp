@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // d = scale g where 0 <= scale x + shift <= 1, else 0; x, g, d [rows, channels].
+
 layout(push_constant) uniform Push { clamp_bwd_params p; };
 READ(0, T, x)
 READ(1, T, g)

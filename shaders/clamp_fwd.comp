@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // y = min(max(scale x + shift, 0), 1); x, y [rows, channels].
+
 layout(push_constant) uniform Push { clamp_params p; };
 READ(0, T, x)
 WRITE(1, T, y)

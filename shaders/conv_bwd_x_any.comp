@@ -9,28 +9,30 @@
 // input pixels. The tile is that of single.glsl.
 layout(push_constant) uniform Push { conv_bwd_params p; };
 #include "inc/single.glsl"
+#define SIZE TM
 #include "inc/taps_bwd.glsl"
 #include "inc/epilogue_bwd.glsl"
 
 void main()
 {
-    const uint rows = phase_rows(), m = enter_phase(tile_row(), TM) + lane_row(0) - tile_row(), n = tile_column();
+    const uint n = tile_column();
     place at[ROWS];
     [[unroll]] for (uint i = 0; i < ROWS; i++)
-        at[i] = place_of(min(m + i * WG, rows - 1));
+        at[i] = place_of(lane_row(i));
     clear();
     const uvec4 w_at = p.w.off + min(uvec4(n, n + 1, n + 2, n + 3), uvec4(p.c - 1));
-    for (uint ky = tap.x; ky < p.kernel; ky += p.stride)
-        for (uint kx = tap.y; kx < p.kernel; kx += p.stride) {
-            [[unroll]] for (uint i = 0; i < ROWS; i++) {
-                uint r;
-                live[i] = tap_row(at[i], (uvec2(ky, kx) - tap) / p.stride, r);
-                row[i] = p.g.off + r * p.g.stride;
-            }
-            accumulate(w_at + (ky * p.kernel + kx) * p.c, p.w.stride, p.oc);
+    for (uint tap = 0; tap < p.kernel * p.kernel; tap++) {
+        if (!phase_has(at[0], tap))
+            continue;
+        [[unroll]] for (uint i = 0; i < ROWS; i++) {
+            uint r;
+            live[i] = tap_row(at[i], tap, r);
+            row[i] = p.g.off + r * p.g.stride;
         }
+        accumulate(w_at + tap * p.c, p.w.stride, p.oc);
+    }
     [[unroll]] for (uint i = 0; i < ROWS; i++)
-        if (m + i * WG < rows && at[i].pixel != NO_PIXEL)
+        if (at[i].pixel != NO_PIXEL)
             for (uint j = 0; j < min(4, p.c - n); j++)
                 finish(acc[i][j], at[i].pixel, n + j);
 }

@@ -10,34 +10,35 @@
 layout(push_constant) uniform Push { conv_bwd_params p; };
 #define W_BY_DEPTH
 #include "inc/direct.glsl"
+#define SIZE TM
 #include "inc/taps_bwd.glsl"
 #include "inc/epilogue_bwd.glsl"
 
 void main()
 {
-    const uint rows = phase_rows(), m = enter_phase(tile_row(), TM), n = lane_column();
+    const uint m = tile_row(), n = lane_column();
     place at[TM];
     [[unroll]] for (uint i = 0; i < TM; i++)
-        at[i] = place_of(min(m + i, rows - 1));
+        at[i] = place_of(m + i);
     clear();
     const uint w_at = (p.w.off + min(n, p.c - 4)) / 4;
-    for (uint ky = tap.x; ky < p.kernel; ky += p.stride)
-        for (uint kx = tap.y; kx < p.kernel; kx += p.stride) {
-            bool inside = true;
-            [[unroll]] for (uint i = 0; i < TM; i++) {
-                uint r;
-                live[i] = tap_row(at[i], (uvec2(ky, kx) - tap) / p.stride, r);
-                row[i] = (p.g.off + r * p.g.stride) / 4;
-                inside = inside && live[i];
-            }
-            const uint tap_at = w_at + (ky * p.kernel + kx) * p.c / 4;
-            if (inside)
-                accumulate(tap_at, p.w.stride / 4, p.oc / 4, false);
-            else
-                accumulate(tap_at, p.w.stride / 4, p.oc / 4, true);
+    for (uint tap = 0; tap < p.kernel * p.kernel; tap++) {
+        if (!phase_has(at[0], tap))
+            continue;
+        bool inside = true;
+        [[unroll]] for (uint i = 0; i < TM; i++) {
+            uint r;
+            live[i] = tap_row(at[i], tap, r);
+            row[i] = (p.g.off + r * p.g.stride) / 4;
+            inside = inside && live[i];
         }
+        if (inside)
+            accumulate(w_at + tap * p.c / 4, p.w.stride / 4, p.oc / 4, false);
+        else
+            accumulate(w_at + tap * p.c / 4, p.w.stride / 4, p.oc / 4, true);
+    }
     if (n < p.c)
-        for (uint i = 0; i < min(TM, rows - m); i++) {
+        for (uint i = 0; i < TM; i++) {
             const uint pixel = place_of(m + i).pixel;
             if (pixel != NO_PIXEL)
                 finish(result(i), pixel, n);

@@ -1,10 +1,10 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 
 // d = scale * dz/dx = scale (y / (|x| |y|) - z x / |x|^2), 0 where one is 0; all [rows, channels]. d may be x.
+
 layout(push_constant) uniform Push { cosine_bwd_params p; };
 #include "inc/rows.glsl"
 layout(binding = 0) readonly buffer X { T x[]; };

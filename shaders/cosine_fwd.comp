@@ -1,10 +1,10 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 
 // z = x y / (|x| |y|) over the channels of a row, 0 where one is 0; x, y [rows, channels], z [rows, 1] fp32.
+
 layout(push_constant) uniform Push { cosine_params p; };
 #include "inc/rows.glsl"
 layout(binding = 0) readonly buffer X { T x[]; };

@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // d[h*rows + i, j] = scale * s[0] * g[i,j]; g [rows, channels], s [1,2] if it is there, d [heads*rows, channels], fp32.
+
 layout(push_constant) uniform Push { heads_mean_bwd_params p; };
 READ(0, F, g)
 layout(binding = 1) readonly buffer S { float s[]; };

@@ -1,11 +1,12 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
-// y[i,j] = r[i,j] + scale * sum over heads h of x[h*rows + i, j], heads ascending; x [heads*rows, channels], r and y [rows, channels], fp32.
+// y[i,j] = r[i,j] + scale * sum over heads h of x[h*rows + i, j], heads ascending; x [heads*rows, channels], r (if it is there)
+// and y [rows, channels], fp32.
+
 layout(push_constant) uniform Push { heads_mean_params p; };
 READ(0, F, x)
 READ(1, F, r)

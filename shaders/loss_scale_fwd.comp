@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 
 // s = (2^e, 2^-e) with target/2 < 2^e max|x| <= target, e within -120 .. 120; (1, 1) where no x is finite and not zero.
 // x [rows, channels], s [1,2], fp32. One workgroup: every lane looks at its share of the elements; a maximum needs no order.
+
 layout(push_constant) uniform Push { loss_scale_params p; };
 layout(local_size_x = 32) in;
 layout(local_size_x_id = 0) in;

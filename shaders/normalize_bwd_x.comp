@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // d = g * m[1,c]; g, d [rows, channels], m [2, channels] fp32.
+
 layout(push_constant) uniform Push { normalize_bwd_params p; };
 READ(0, T, g)
 READ(1, F, m)

@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // y = (x - m[0,c]) * m[1,c]; x, y [rows, channels], m [2, channels] fp32.
+
 layout(push_constant) uniform Push { normalize_params p; };
 READ(0, T, x)
 READ(1, F, m)

@@ -1,11 +1,12 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 
-// d = scale * dl/dx: at the peak of the word that counts (all of them with mean, else the first of the largest loss) minus the mask there, 0
-// elsewhere. y as peak_loss_fwd made it; d [rows, channels], fp32.
+// d = scale * dl/dx: minus the mask at the peak of the column that counts (all of them with mean, else the first of the largest loss),
+// 0 elsewhere. m [rows, 1], y [1, 1 + 2*channels] as peak_loss_fwd made it, d [rows, channels], fp32. Whatever y holds, nothing is
+// written outside d.
+
 layout(push_constant) uniform Push { peak_loss_bwd_params p; };
 #include "inc/rows.glsl"
 layout(binding = 0) readonly buffer M { float m[]; };

@@ -1,11 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
 // The adjoint of smooth_fwd: pixel i gets what the outputs that read it have. g, d [h*width, channels] fp32.
+
 layout(push_constant) uniform Push { smooth_bwd_params p; };
 READ(0, F, g)
 WRITE(1, F, d)

@@ -1,11 +1,12 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 #include "inc/elementwise.glsl"
 
-// y = x filtered with (edge, centre, edge) along lines, then columns, of one map; beyond the border it is reflected. x, y [h*width, channels] fp32.
+// y = x filtered with (edge, centre, edge) along lines, then columns, of one map, reflected beyond the border (without the border itself).
+// x, y [h*width, channels] fp32.
+
 layout(push_constant) uniform Push { smooth_params p; };
 READ(0, F, x)
 WRITE(1, F, y)

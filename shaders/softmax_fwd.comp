@@ -1,10 +1,10 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_control_flow_attributes : require
 #include "inc/types.glsl"
 #include "inc/params.h"
 
 // y = softmax(scale x) over the channels of a row; x, y [rows, channels] fp32.
+
 layout(push_constant) uniform Push { softmax_params p; };
 #include "inc/rows.glsl"
 layout(binding = 0) readonly buffer X { float x[]; };

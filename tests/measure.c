@@ -163,7 +163,8 @@ static bl_result measure(bl_checkpoint *c, uint32_t size, const char *what)
     }
     const double host = peak_resident() - (d->software ? (double)(s.load ? bl_weights_bytes(s.weights) : d->peak) : 0);
     printf("%-8s %-5s %6u %9.3f %9.1f %9.2f %9.0f %9.0f %9.0f\n", what, bl_dtype_name(s.stage.graph->type), size, first,
-           s.load ? 0 : bl_graph_flops(s.stage.graph) / first * 1e-9, ready, (double)bl_weights_bytes(s.weights) / MIB, (double)d->peak / MIB,
+           s.load ? 0 : bl_graph_flops(s.stage.graph) / first * 1e-9, ready, (double)bl_weights_bytes(s.weights) / MIB,
+               (double)d->peak / MIB,
            host / MIB);
     fflush(stdout);
 fail:
@@ -200,7 +201,8 @@ int main(int argc, char **argv)
             break;
     }
     if (!model || i == argc || !strncmp(argv[i], "--", 2)) {
-        fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|guide|load ...\n",
+
+            fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|guide|load ...\n",
               stderr);
         return 2;
     }

@@ -113,7 +113,7 @@ static void photo_and_mask(void **state)
     assert_int_equal(bl_encode_image(m->checkpoint, &fitted, mean, variance), BL_OK);
     bl_noise_normal(7, BL_NOISE_VAE, 0, VALUES, noise);
     bl_sample_posterior(0.5f, mean, variance, noise, VALUES, source);
-    assert_int_equal(bl_decode_image(m->checkpoint, source, 32, 32, &plain), BL_OK);
+    assert_int_equal(bl_decode_image(m->checkpoint, source, 32, 32, NULL, &plain), BL_OK);
     const double inside = box_difference(&masked.image, &plain, 0, 4, 30, 4);
     const double outside = box_difference(&masked.image, &plain, 20, 64, 0, 64);
     const double unmasked = box_difference(&free_run.image, &plain, 20, 64, 0, 64);
@@ -163,7 +163,8 @@ static void latents_outside_the_mask_are_the_source(void **state)
     for (size_t i = 0; i < CELLS; i++)
         mask[i] = i % 32 < 5 && i / 32 < 7;
     bl_stage s = { 0 };
-    const bl_sample_input in = { .name = "unet", .after = look, .context = &seen, .h = 32, .w = 32, .embedding = embedding, .branches = 1, .start = start, .source = source, .noise = noise,
+    const bl_sample_input in = { .name = "unet", .after = look, .context = &seen, .h = 32, .w = 32, .embedding = embedding,
+        .branches = 1, .start = start, .source = source, .noise = noise,
                                  .mask = mask, .schedule = &schedule };
     assert_int_equal(bl_sample_stage(m->checkpoint, &in, &s), BL_OK);
     assert_int_equal(bl_sample(m->checkpoint, &s, &in, out), BL_OK);

@@ -505,6 +505,14 @@ static bl_params random_problem(bl_op op)
         p.upsample_bwd_x = (struct upsample_bwd_params){ .images = 1 + next(3), .h = 1 + next(6), .width = 1 + next(5),
             .channels = channels };
         break;
+    case BL_OP_clamp_fwd:
+        p.clamp_fwd = (struct clamp_params){ .rows = rows, .channels = channels, .scale = 0.5f, .shift = 0.5f };
+        break;
+    case BL_OP_clamp_bwd_x:
+        p.clamp_bwd_x = (struct clamp_bwd_params){ .rows = rows, .channels = channels, .scale = 0.5f, .shift = 0.5f };
+        break;
+    case BL_OP_normalize_fwd: p.normalize_fwd = (struct normalize_params){ .rows = rows, .channels = channels }; break;
+    case BL_OP_normalize_bwd_x: p.normalize_bwd_x = (struct normalize_bwd_params){ .rows = rows, .channels = channels }; break;
     case BL_OP_fill_fwd: p.fill_fwd = (struct fill_params){ .rows = rows, .channels = channels, .value = 2 }; break;
     default: fail_msg("%s can be cut: it needs random problems here", bl_op_infos[op].name);
     }

@@ -182,18 +182,18 @@ struct layer_norm_bwd_params {
     float eps;
 };
 
-/* What attention_bwd_q and attention_bwd_kv need of every query instead of its probabilities (Dao 2023, FlashAttention-2):
- * s[.., 0] = log of the sum over keys of exp(scale q k), s[.., 1] = sum over the columns of the head of g y. */
+/* What attention_bwd_q and attention_bwd_kv need of every query instead of its probabilities (Dao 2023, FlashAttention-2), for head h:
+ * s[.., 2h] = log of the sum over keys of exp(scale q k), s[.., 2h+1] = sum over the columns of the head of g y. */
 struct attention_stats_bwd_params {
-    VIEW q, k, y, g, s;     /* [images*tq, heads*head] [images*tk, heads*head] [images*tq, heads*head] x2 [images*heads*tq, 2] fp32 */
+    VIEW q, k, y, g, s;     /* [images*tq, heads*head] [images*tk, heads*head] [images*tq, heads*head] x2 [images*tq, 2*heads] fp32 */
     uint images, heads, head, tq, tk;
     float scale;
     uint causal;
 };
 
-/* With p = exp(scale q k - s0) and e = p (g v - s1): d = scale e k, the gradient of q. */
+/* With s0 and s1 those two, p = exp(scale q k - s0) and e = p (g v - s1): d = scale e k, the gradient of q. */
 struct attention_bwd_q_params {
-    VIEW q, k, v, g, s, d;  /* as in attention_fwd; [images*heads*tq, 2] fp32; d like q */
+    VIEW q, k, v, g, s, d;  /* as in attention_fwd; [images*tq, 2*heads] fp32; d like q */
     uint images, heads, head, tq, tk;
     float scale;
     uint causal;

@@ -1,6 +1,7 @@
 // Shared-memory tile of the staged products. A workgroup has ROWS rows and COLS columns of y, twice as many rows as columns; a lane has
 // four adjacent rows of HALVES vec4 of columns, ACROSS lanes apart. DEPTH depths at a time of x and w pass through shared memory, turned so
-// that a vec4 there holds four rows of one depth. All lanes bring equally much: a vec4 of two rows of x and of one column of w.
+// that a vec4 there holds four rows of one depth. All lanes bring equally much: a vec4 of two rows of x and one of w.
+// W_BY_DEPTH (gradients): w is [depths, columns], not [columns, depths].
 layout(local_size_x = 256) in;
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 256;
@@ -11,7 +12,7 @@ const uint QUADS = DEPTH / 4, ACROSS = 4 * WG / ROWS, HALVES = COLS / (4 * ACROS
 const uint X_PITCH = ROWS / 4 + 1, W_PITCH = COLS / 4 + 1;  // vec4 from one depth to the next, odd against bank conflicts
 
 layout(binding = 0) readonly buffer X4 { T4 x4[]; };  // [rows, depths]
-layout(binding = 1) readonly buffer W4 { T4 w4[]; };  // [columns, depths]; with W_BY_DEPTH [depths, columns]
+layout(binding = 1) readonly buffer W4 { T4 w4[]; };
 
 shared vec4 x_tile[DEPTH * X_PITCH];
 shared vec4 w_tile[DEPTH * W_PITCH];
@@ -24,10 +25,12 @@ uint col;              // w4 index of the first depth of the column it brings; w
 uint tile_row() { return (gl_WorkGroupID.z * 32768 + gl_WorkGroupID.y) * ROWS; }
 uint tile_column() { return gl_WorkGroupID.x * COLS; }
 uint brought_row(uint i) { return gl_LocalInvocationIndex / QUADS + i * COLS; }
-#ifdef W_BY_DEPTH
+#ifdef W_BY_DEPTH  // four columns of one depth of w
 uint brought_column() { return gl_LocalInvocationIndex % (COLS / 4) * 4; }
-#else
+uint brought_depth() { return gl_LocalInvocationIndex / (COLS / 4); }
+#else              // four depths of one column
 uint brought_column() { return gl_LocalInvocationIndex / QUADS; }
+uint brought_depth() { return gl_LocalInvocationIndex % QUADS * 4; }
 #endif
 uint lane_row() { return gl_LocalInvocationIndex / ACROSS * 4; }
 uint lane_column() { return gl_LocalInvocationIndex % ACROSS * 4; }
@@ -50,25 +53,20 @@ void add_depth(uint d)
 }
 
 // Brings the lane's part of w for depths 4 * k on.
+void bring_w(uint w_at, uint k, uint quads)
+{
 #ifdef W_BY_DEPTH
-void bring_w(uint w_at, uint k, uint quads)
-{
-    const uint d = gl_LocalInvocationIndex / (COLS / 4);
-    if (4 * k + d < 4 * quads)
-        w_tile[d * W_PITCH + brought_column() / 4] = vec4(w4[col + w_at + (4 * k + d) * (p.w.stride / 4)]);
-}
+    if (k + brought_depth() / 4 < quads)
+        w_tile[brought_depth() * W_PITCH + brought_column() / 4] = vec4(w4[col + w_at + (4 * k + brought_depth()) * (p.w.stride / 4)]);
 #else
-void bring_w(uint w_at, uint k, uint quads)
-{
-    const uint lane_quad = gl_LocalInvocationIndex % QUADS;
-    if (k + lane_quad >= quads)
-        return;
-    const vec4 v = vec4(w4[col + w_at + k + lane_quad]);
-    const uint at = lane_quad * 4 * W_PITCH + brought_column() / 4;
-    [[unroll]] for (uint d = 0; d < 4; d++)
-        w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
-}
+    const uint lane_quad = brought_depth() / 4, at = brought_depth() * W_PITCH + brought_column() / 4;
+    if (k + lane_quad < quads) {
+        const vec4 v = vec4(w4[col + w_at + k + lane_quad]);
+        [[unroll]] for (uint d = 0; d < 4; d++)
+            w_tile[at + d * W_PITCH][brought_column() % 4] = v[d];
+    }
 #endif
+}
 
 // Adds the products of the next DEPTH of 4 * quads depths, from 4 * k on; w_at: what the tap adds to w4 indices.
 void accumulate(uint w_at, uint k, uint quads)

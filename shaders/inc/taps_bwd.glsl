@@ -1,43 +1,38 @@
 // Where the gradient of a convolution reads. The input pixels are sorted by phase, the remainders of their line and column by the stride:
-// pixels of one phase are read through the same taps, every stride-th from `tap` on, and neighbours among them through the same tap by
-// neighbouring outputs. A workgroup has pixels of one phase; a stride of 1 has one phase.
+// pixels of one phase are read through the same taps, every stride-th one, and neighbours among them through the same tap by neighbouring
+// outputs. A workgroup has pixels of one phase; a stride of 1 has one phase. SIZE: the rows of a tile, which divide the rows of a phase.
 struct place {
-    uint pixel;   // row of d; NO_PIXEL: the phase is smaller than the largest
+    uint pixel;   // row of d; NO_PIXEL: none
     uint image;   // g row of its image's first pixel
-    uint oy, ox;  // output pixel that reads it through the first tap
+    uint y, x;    // its line and column, counted with the padding
 };
 const uint NO_PIXEL = 0xffffffffu;
 
 uint phase_h() { return (p.h + p.stride - 1) / p.stride; }
 uint phase_width() { return (p.width + p.stride - 1) / p.stride; }
-uint phase_rows() { return p.images * phase_h() * phase_width(); }
+uint phase_pixels() { return p.images * phase_h() * phase_width(); }
+uint phase_rows() { return (phase_pixels() + SIZE - 1) / SIZE * SIZE; }
 
-uvec2 phase;  // y, x
-uvec2 tap;    // the first of the phase's taps: ky, kx
-
-// Sets the phase of a tile of `size` rows by the number of its first row, and returns the number of that row in the phase.
-uint enter_phase(uint first, uint size)
-{
-    const uint tiles = (phase_rows() + size - 1) / size, index = first / size / tiles;
-    phase = uvec2(index / p.stride, index % p.stride);
-    tap = (phase + uvec2(p.pad_y, p.pad)) % p.stride;
-    return first - index * tiles * size;
-}
-
-// Of row m of the phase.
+// Of row m, counted through all phases.
 place place_of(uint m)
 {
-    const uint line = m / phase_width(), image = line / phase_h();
-    const uvec2 at = uvec2(line - image * phase_h(), m % phase_width()), i = at * p.stride + phase;
-    const uvec2 o = at + (phase + uvec2(p.pad_y, p.pad)) / p.stride;
-    const uint pixel = i.x < p.h && i.y < p.width ? (image * p.h + i.x) * p.width + i.y : NO_PIXEL;
-    return place(pixel, image * p.oh * p.ow, o.x, o.y);
+    const uint in_phase = m % phase_rows(), i = min(in_phase, phase_pixels() - 1), line = i / phase_width(), image = line / phase_h();
+    const uint phase = m / phase_rows(), y = (line - image * phase_h()) * p.stride + phase / p.stride;
+    const uint x = (i - line * phase_width()) * p.stride + phase % p.stride;
+    const bool is_pixel = i == in_phase && y < p.h && x < p.width;
+    return place(is_pixel ? (image * p.h + y) * p.width + x : NO_PIXEL, image * p.oh * p.ow, y + p.pad_y, x + p.pad);
 }
 
-// Row of g that reads it through the tap that is i.x lines and i.y columns of taps after the first, if there is one.
-bool tap_row(place at, uvec2 i, out uint r)
+// True if the pixels of its phase are read through the tap, ky * kernel + kx.
+bool phase_has(place at, uint tap)
 {
-    const uint oy = at.oy - i.x, ox = at.ox - i.y;  // below 0 they wrap
+    return at.y % p.stride == tap / p.kernel % p.stride && at.x % p.stride == tap % p.kernel % p.stride;
+}
+
+// Row of g that reads it through the tap, if there is one.
+bool tap_row(place at, uint tap, out uint r)
+{
+    const uint oy = (at.y - tap / p.kernel) / p.stride, ox = (at.x - tap % p.kernel) / p.stride;  // below 0 they wrap
     const bool inside = oy < p.oh && ox < p.ow;
     r = inside ? at.image + oy * p.ow + ox : 0;
     return inside;
