@@ -19,7 +19,8 @@ static bool print_as_json(const bl_tokens *t)
             list = NULL;
         }
     }
-    return print_json(json_pack("{s:s, s:o, s:i, s:i}", "prompt", t->prompt, "tokens", list, "count", (int)t->count, "limit", (int)t->limit));
+    return print_json(json_pack("{s:s, s:o, s:i, s:i}", "prompt", t->prompt, "tokens", list, "count", (int)t->count, "limit",
+                                (int)t->limit));
 }
 
 static bool print_as_table(const bl_tokens *t)
@@ -65,7 +66,8 @@ static int run(const command *self, int argc, char **argv)
     } else if (!(values.json ? print_as_json(&tokens) : print_as_table(&tokens))) {
         code = -BL_ERROR_MEMORY;
     } else if (tokens.count > tokens.limit) {
-        report(self->name, "%u tokens, the text encoder takes %u (start and end included): the prompt is too long", tokens.count, tokens.limit);
+        report(self->name, "%u tokens, the text encoder takes %u (start and end included): the prompt is too long", tokens.count,
+               tokens.limit);
         code = -BL_ERROR_INPUT;
     }
     bl_tokens_free(&tokens);

@@ -49,7 +49,7 @@ static bl_result add_defect(text *t, const char *defect, bool nested)
     return result == BL_OK && !nested && t->count == marked ? mark(t, first) : result;
 }
 
-/* What a caller wrote: a prompt, or with an object a template. \[[ and \]] are brackets that mark nothing. `nested`: it stands in a mark. */
+/* What a caller wrote: a prompt, or with an object a template. \[[ and \]] are brackets that mark nothing. `nested`: within a mark. */
 static bl_result add(text *t, const char *s, const char *object, const char *defect, bool nested)
 {
     bl_result result = BL_OK;
@@ -123,8 +123,8 @@ static void leave_out(const char *plain, const part *parts, uint32_t count, char
 /* --- tokens --------------------------------------------------------------------------------------------------------------- */
 
 /* Tokens of the prompt's first `bytes` bytes, without start and end, which must be those that the whole prompt begins with. */
-static bl_result tokens_before(const bl_tokenizer *t, const text *prompt, size_t bytes, const int32_t *whole, size_t whole_count, const part *p,
-                               size_t *count)
+static bl_result tokens_before(const bl_tokenizer *t, const text *prompt, size_t bytes, const int32_t *whole, size_t whole_count,
+                               const part *p, size_t *count)
 {
     int32_t *ids = NULL;
     size_t n = 0;
@@ -154,8 +154,8 @@ static bl_result find_tokens(const bl_tokenizer *t, const text *prompt, uint32_t
         if (after <= before)
             BL_TRY(bl_fail(BL_ERROR_INPUT, "prompt: \"%.*s\" is marked, but has no tokens", size, word));
         if (after > length - 2)
-            BL_TRY(bl_fail(BL_ERROR_INPUT, "prompt: \"%.*s\" is marked, but lies beyond the %u tokens that the text encoder takes", size, word,
-                           length));
+            BL_TRY(bl_fail(BL_ERROR_INPUT, "prompt: \"%.*s\" is marked, but lies beyond the %u tokens that the text encoder takes", size,
+                           word, length));
         if (w->count + after - before > BL_MAX_WORDS)
             BL_TRY(bl_fail(BL_ERROR_INPUT, "prompt: the marked words have more than %d tokens", BL_MAX_WORDS));
         for (size_t k = before; k < after; k++)

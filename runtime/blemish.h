@@ -141,6 +141,7 @@ typedef struct bl_mask_options {
     float smallest, largest;     /* size as a share of the foreground, 0-1; 0: 0.05 and 0.25. Not for "foreground" */
     uint64_t seed;
 } bl_mask_options;
+#define BL_MASK_OPTIONS_INIT { .struct_size = sizeof(bl_mask_options) }
 /* Draws a mask for a photo (RGB): its foreground (Otsu's threshold, of either polarity: the background is what the border mostly is, small
  * holes closed), or a random shape inside it. Grey, 0 or 255, of the photo's size. The same on every machine.
  * BL_ERROR_INPUT: the photo has no foreground, or no room for the shape. The caller frees *mask. */
@@ -150,11 +151,15 @@ BL_API bl_result bl_mask_auto(const bl_image *photo, const bl_mask_options *opti
 
 typedef struct bl_generate_options {
     size_t struct_size;
-    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the whole words in marks are
-                                    guided, at most 16 tokens of them; \[[ and \]] are mere brackets. NULL: made from object and defect */
+    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the whole words in marks
+                                    are guided, at most 16 tokens of them; \[[ and \]] are mere brackets. NULL: of object and defect */
     const char *negative_prompt; /* NULL: "" */
     const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
-    const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
+    const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: as mask_shape says */
+    /* The mask to draw on the photo, by the seed: a shape of bl_mask_auto, or "none": the picture may change everywhere. NULL:
+     * "foreground", or everywhere if it has none, with guided words and a method other than "anomalyany"; else "none". */
+    const char *mask_shape;
+    float mask_smallest, mask_largest; /* as in bl_mask_options */
     uint32_t width, height;      /* pixels, 64-2048, divisible through all levels (by 64 for Stable Diffusion); 0: the model's own size */
     uint32_t steps;              /* 1-1000; 0: 50 */
     float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
@@ -171,19 +176,20 @@ typedef struct bl_generate_options {
     const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided, or only the
                                     words in marks in it */
     const char *template_text;   /* with {object} and {defect}; NULL: "a photo of a {object} that is {defect}" */
-    const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without its guided words */
+    const char *normal_prompt;   /* of the photo without a defect; NULL: "a photo of a {object}", or the prompt less its guided words */
     const char *detail;          /* a longer description of the defect; the embedding moves towards it. NULL: none */
     uint32_t attention_res;      /* grid of the attention maps, larger side in cells; 0: max(16, latents / 4), or the nearest there is */
     uint32_t guided_first, guided_last; /* steps that are guided, counted from 1; 0: the first, the last */
     uint32_t inner;              /* "cut": updates in each guided step, 1-100; 0: 1 */
-    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany": of the strong
-                                    update; 0: 20 */
+    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany": of the
+                                    strong update; 0: 20 */
     float growth;                /* "cut": how much larger the first step is, tau falls from 1 to 0; 0: 1; negative: none */
     int words_mean;              /* several guided tokens: 0: the worst of them counts, else their mean */
     float prompt_rate;           /* "cut": share of the way to `detail` in each guided step, 0-1; 0: 0.1; negative: none */
-    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one. 0: 1 and 0.3 */
+    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one; 0: 1, 0.3 */
     float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
-    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or "all" */
+    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or
+                                    "all" */
     int measure;                 /* "cut": also evaluate the loss after each step's updates, for the trace: half again the cost */
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
     /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
@@ -228,6 +234,7 @@ typedef struct bl_trace_step {
 typedef struct bl_generate_result {
     bl_image image;          /* RGB; freed by bl_generate_result_free */
     bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
+    bl_image region;         /* grey, 0 or 255, of the image's size: where it might change, given or drawn; no pixels: everywhere */
     bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
     bl_trace_step *trace;    /* owned */
     uint32_t trace_count;

@@ -39,7 +39,7 @@ static void test_made(void **state)
           .tokens = "5 6 7 8 9" },
         { .prompt = "[[photo]] of a [[hazelnut]]", .made = "photo of a hazelnut", .made_normal = "of a", .tokens = "1 4" },
         { .prompt = "[[photo of]]", .made = "photo of", .made_normal = "", .tokens = "1 2" },
-        { .prompt = "a [[ photo ]]of", .made = "a  photo of", .made_normal = "a of", .tokens = "2" }, /* the normal prompt has single spaces */
+        { .prompt = "a [[ photo ]]of", .made = "a  photo of", .made_normal = "a of", .tokens = "2" }, /* single spaces */
         { .prompt = "hazelnut[['s]]", .made = "hazelnut's", .made_normal = "hazelnut", .tokens = "2" }, /* a word of its own */
         { .prompt = "7[[7]]7", .made = "777", .made_normal = "77", .tokens = "2" },                     /* so is a digit */
         { .prompt = "\\[[a\\]] [[photo]]", .made = "[[a]] photo", .made_normal = "[[a]]", .tokens = "6" },
@@ -48,20 +48,20 @@ static void test_made(void **state)
         { .prompt = "Caf\xc3\xa9 [[CR\xc3\x88ME]]", .made = "Caf\xc3\xa9 CR\xc3\x88ME", .made_normal = "Caf\xc3\xa9", .tokens = "2" },
         { .prompt = "a [[photo]]", .normal = "of [[a]]", .made = "a photo", .made_normal = "of [[a]]", .tokens = "2" }, /* as given */
 
-        { .object = "hazelnut", .defect = "damaged", .made = "a photo of a hazelnut that is damaged", .made_normal = "a photo of a hazelnut",
-          .tokens = NULL },
+        { .object = "hazelnut", .defect = "damaged", .made = "a photo of a hazelnut that is damaged",
+          .made_normal = "a photo of a hazelnut", .tokens = NULL },
         { .object = "hazelnut", .defect = "cracked photo", .pattern = "a {object} {defect}", .made = "a hazelnut cracked photo",
           .made_normal = "a photo of a hazelnut", .tokens = "3 4 5 6 7 8" },
-        { .object = "photo", .defect = "a [[cracked]] photo", .pattern = "{defect}", .made = "a cracked photo", .made_normal = "a photo of a photo",
-          .tokens = "2 3 4 5 6" },
+        { .object = "photo", .defect = "a [[cracked]] photo", .pattern = "{defect}", .made = "a cracked photo",
+          .made_normal = "a photo of a photo", .tokens = "2 3 4 5 6" },
         { .object = "[[hazelnut]]", .defect = "of", .pattern = "a {object} {defect}", .made = "a hazelnut of",
           .made_normal = "a photo of a hazelnut", .tokens = "2 3" },
         { .object = "photo", .defect = "of", .pattern = "{defect} [[a {defect}]] {object}{object} [[a]]", .made = "of a of photophoto a",
           .made_normal = "a photo of a photo", .tokens = NULL },
         { .object = "{defect}", .defect = "photo", .pattern = "{object} {defect}", .made = "{defect} photo",
           .made_normal = "a photo of a {defect}", .tokens = NULL }, /* what is filled in has no places */
-        { .object = "\\[[a\\]]", .defect = "photo", .pattern = "{object} {defect}", .made = "[[a]] photo", .made_normal = "a photo of a [[a]]",
-          .tokens = "6" },
+        { .object = "\\[[a\\]]", .defect = "photo", .pattern = "{object} {defect}", .made = "[[a]] photo",
+          .made_normal = "a photo of a [[a]]", .tokens = "6" },
         { .object = "a", .defect = "photo", .pattern = "{defect}", .normal = "of", .made = "photo", .made_normal = "of", .tokens = "1" },
     };
     for (size_t i = 0; i < BL_COUNT(rows); i++) {
@@ -122,7 +122,7 @@ static void test_refused(void **state)
         { { .prompt = "a[[photo]]of" }, 77, BL_ERROR_INPUT, "\"photo\" is marked, but is only a part of a word" },
         { { .prompt = "cafe[[\xcc\x81]]" }, 77, BL_ERROR_INPUT, "only a part of a word" }, /* an accent that joins the letter before it */
         { { .prompt = "a photo of [[a]]" }, 5, BL_ERROR_INPUT, "\"a\" is marked, but lies beyond the 5 tokens" },
-        { { .prompt = "a photo of a [[cracked]]" }, 10, BL_ERROR_INPUT, "\"cracked\" is marked, but lies beyond the 10" }, /* its last token */
+        { { .prompt = "a photo of a [[cracked]]" }, 10, BL_ERROR_INPUT, "\"cracked\" is marked, but lies beyond the 10" },
         { { .prompt = "[[a a a a a a a a a a a a a a a a a]]" }, 77, BL_ERROR_INPUT, "the marked words have more than 16 tokens" },
         { { .prompt = "[[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]]" }, 77, BL_ERROR_INPUT,
           "more than 16 words are marked" },
