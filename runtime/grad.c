@@ -339,7 +339,7 @@ static void attention_rule(grad *a, const bl_node *n, bl_value gy)
 {
     const struct attention_params p = n->p.attention_fwd;
     const bl_value q = n->operands[0], k = n->operands[1], v = n->operands[2], y = n->operands[3];
-    const bl_value s = bl_graph_tensor(a->g, (bl_shape){ p.images * p.heads, p.tq, 1, 2 }, BL_F32);
+    const bl_value s = bl_graph_tensor(a->g, (bl_shape){ p.images, p.tq, 1, 2 * p.heads }, BL_F32);
     BL_NODE(a->g, attention_stats_bwd, ((struct attention_stats_bwd_params){ .images = p.images, .heads = p.heads, .head = p.head,
         .tq = p.tq, .tk = p.tk, .scale = p.scale, .causal = p.causal }), q, k, y, gy, s);
     if (depends(a, k) || depends(a, v)) {

@@ -7,6 +7,7 @@ bl_heads bl_op_heads(bl_op op, const bl_params *p)
 {
     bl_operand o[BL_MAX_OPERANDS];
     bl_heads out = { 0 };
+    const char *at;
     switch (op) {
     case BL_OP_attention_fwd:
     case BL_OP_attention_probs_fwd:
@@ -16,7 +17,10 @@ bl_heads bl_op_heads(bl_op op, const bl_params *p)
     case BL_OP_attention_bwd_kv:
     case BL_OP_attention_values_bwd_p:
     case BL_OP_attention_values_bwd_v:
-        memcpy(&out, p->v + bl_op_operands(op, o), sizeof(out));
+        at = (const char *)(p->v + bl_op_operands(op, o));
+        if (op == BL_OP_attention_values_bwd_p)
+            at += sizeof(uint32_t); /* `given` */
+        memcpy(&out, at, sizeof(out));
         break;
     default:
         break;

@@ -4,7 +4,8 @@
 #include "inc/params.h"
 
 // top_j = max over rows of x m (m 1 if absent; the first of equal ones), l_j = max(0, 1 - top_j), y = (l, top_0, its row, top_1, its
-// row, ..), l the largest l_j or their mean. x [rows, channels], m [rows, 1], y [1, 1 + 2*channels], fp32. One lane: some hundred rows, one or two columns.
+// row, ..), l the largest l_j or their mean. x [rows, channels], m [rows, 1], y [1, 1 + 2*channels], fp32.
+// One lane: some hundred rows, one or two columns.
 
 layout(push_constant) uniform Push { peak_loss_params p; };
 #include "inc/rows.glsl"

@@ -202,7 +202,8 @@ int main(int argc, char **argv)
     }
     if (!model || i == argc || !strncmp(argv[i], "--", 2)) {
 
-            fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] unet|decode|encode|guide|load ...\n",
+            fputs("usage: measure --model DIR [--precision f16|f32] [--caps SET] [--device NAME] [--size PIXELS] "
+                  "unet|decode|encode|guide|load ...\n",
               stderr);
         return 2;
     }

@@ -85,7 +85,8 @@ static void bicubic(void **state)
     (void)state;
     static problem q;
     static const uint32_t shapes[][6] = { /* images, h, width, oh, ow, channels */
-        { 1, 16, 16, 7, 7, 3 }, { 2, 5, 7, 9, 12, 2 }, { 1, 1, 1, 3, 3, 1 }, { 1, 1, 6, 4, 2, 2 }, { 1, 3, 4, 1, 1, 1 }, { 1, 5, 5, 5, 5, 2 },
+        { 1, 16, 16, 7, 7, 3 }, { 2, 5, 7, 9, 12, 2 }, { 1, 1, 1, 3, 3, 1 }, { 1, 1, 6, 4, 2, 2 }, { 1, 3, 4, 1, 1, 1 },
+        { 1, 5, 5, 5, 5, 2 },
         { 1, 20, 3, 2, 17, 1 },
     };
     for (size_t i = 0; i < BL_COUNT(shapes); i++) {
@@ -107,7 +108,8 @@ static void bicubic_keeps_ramps(void **state)
     (void)state;
     enum { H = 12, OH = 30 };
     double x[H], y[OH];
-    const bl_params p = { .bicubic_fwd = { .x = { 0, 1 }, .y = { 0, 1 }, .images = 1, .h = H, .width = 1, .oh = OH, .ow = 1, .channels = 1 } };
+    const bl_params p = { .bicubic_fwd = { .x = { 0, 1 }, .y = { 0, 1 }, .images = 1, .h = H, .width = 1, .oh = OH, .ow = 1,
+        .channels = 1 } };
     for (int ramp = 0; ramp < 2; ramp++) {
         for (size_t i = 0; i < H; i++)
             x[i] = 3 + ramp * (double)i;
