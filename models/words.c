@@ -80,11 +80,13 @@ static void leave_out(const char *plain, const part *parts, uint32_t count, char
     out[n] = 0;
 }
 
+static bool marked(const char *text) { return text && (strstr(text, "[[") || strstr(text, "]]")); }
+
 /* --- tokens --------------------------------------------------------------------------------------------------------------- */
 
 /* Tokens of the first `bytes` bytes, without start and end, which must be those the whole prompt begins with. */
-static bl_result tokens_before(const bl_tokenizer *t, const char *prompt, size_t bytes, const int32_t *whole, size_t whole_count, const part *p,
-                               size_t *count)
+static bl_result tokens_before(const bl_tokenizer *t, const char *prompt, size_t bytes, const int32_t *whole, size_t whole_count,
+                               const part *p, size_t *count)
 {
     int32_t *ids = NULL;
     size_t n = 0;
@@ -133,12 +135,14 @@ bl_result bl_words_make(const bl_tokenizer *t, const char *prompt, const char *o
     uint32_t count = 0;
     char *made = NULL;
     *out = (bl_words){ 0 };
-    if (prompt && (object || defect))
-        return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect, not both");
+    if (prompt && (object || defect || template_text))
+        return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect and perhaps their template, not both");
     if (!prompt && (!object || !*object || !defect || !*defect))
         return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect, is needed");
     if (!prompt && template_text && !strstr(template_text, "{defect}"))
         return bl_fail(BL_ERROR_USAGE, "the template \"%.100s\" has no {defect}", template_text);
+    if (marked(object) || marked(defect) || marked(normal))
+        return bl_fail(BL_ERROR_INPUT, "marks stand in prompts and templates only, not in an object, a defect or a normal prompt");
     made = prompt ? bl_text_copy(prompt, strlen(prompt)) : fill(template_text ? template_text : TEMPLATE, object, defect);
     out->prompt = made ? bl_alloc(strlen(made) + 1, 1) : NULL;
     if (!out->prompt)

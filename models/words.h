@@ -13,10 +13,11 @@ typedef struct bl_words {
 } bl_words;
 
 /* A prompt in which words may be marked, "a photo of a [[cracked]] hazelnut"; or, with prompt NULL, made from `object` and `defect` by
- * a template with {object} and {defect} (NULL: "a photo of a {object} that is {defect}"), where the defect is marked. The normal prompt is `normal`; else
- * "a photo of a {object}"; else the prompt without its marked words. `length`: tokens that the text encoder takes.
- * BL_ERROR_USAGE: neither prompt nor object and defect, or both; a template without {defect}. BL_ERROR_INPUT: marks that are not closed, are empty or
- * stand within others; a marked part that is not whole words, has no tokens, too many, or some beyond the encoder's length. */
+ * a template with {object} and {defect} (NULL: "a photo of a {object} that is {defect}"), where the defect is marked. The normal prompt is
+ * `normal`; else "a photo of a {object}"; else the prompt without its marked words. `length`: tokens that the text encoder takes.
+ * BL_ERROR_USAGE: neither prompt nor object and defect, or both; a template without {defect}. BL_ERROR_INPUT: marks that are not closed,
+ * are empty or stand within others, or elsewhere than in a prompt or template; a marked part that is not whole words, has no tokens, too
+ * many, or some beyond the encoder's length. */
 bl_result bl_words_make(const bl_tokenizer *t, const char *prompt, const char *object, const char *defect, const char *template_text,
                         const char *normal, uint32_t length, bl_words *out);
 void bl_words_free(bl_words *w); /* zeroes *w; a zeroed one is accepted */

@@ -150,7 +150,7 @@ BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *toke
 typedef struct bl_mask_options {
     size_t struct_size;
     const char *shape;           /* "foreground", "ellipse", "freeform" (a stroke), "perlin" (noise) */
-    float smallest, largest;     /* size as a share of the foreground, 0-1; 0: 0.05 and 0.25. Not for "foreground" */
+    float smallest, largest;     /* size as a share of the foreground, 0-1, kept to a tenth; 0: 0.05 and 0.25. Not for "foreground" */
     uint64_t seed;
 } bl_mask_options;
 /* Draws a mask for a photo (RGB): its foreground (Otsu's threshold, of either polarity: the background is what the border mostly is, small
