@@ -557,7 +557,7 @@ static const cli_option options[] = {
 
 const command command_generate = {
     .name = "generate", .summary = "makes pictures from words, or from a photo and words",
-    .usage = "--model DIR (--prompt TEXT | --object TEXT --defect TEXT --photo FILE) [options]",
+    .usage = "-m DIR (-p TEXT | --object TEXT --defect TEXT) ...",
     .text = "Makes a picture of a defect that nobody has photographed from a photo of a\n"
             "normal product and a few words, with a Stable Diffusion checkpoint on your GPU,\n"
             "and FILE_mask.png, which shows what changed. Or makes a picture from words.\n"

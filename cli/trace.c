@@ -176,7 +176,8 @@ static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
     double x0 = 0, y0 = NAN;
     for (uint32_t i = 0; i < made->trace_count; i++) {
         const bl_trace_step *s = &made->trace[i];
-        const double v = value_of(s, panel), x = across(&a, s->step - 1 + (s->inner - 1) / a.spread), y = bottom - (bottom - top) * v / most;
+        const double v = value_of(s, panel), y = bottom - (bottom - top) * v / most;
+        const double x = across(&a, s->step - 1 + (s->inner - 1) / a.spread);
         if (!isfinite(v))
             continue;
         if (s->measured) {

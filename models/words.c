@@ -173,12 +173,12 @@ static bl_result make_normal(const char *normal, const char *object, const text 
     text t = { 0 };
     const char *source = normal ? normal : object ? NORMAL : prompt->plain;
     BL_TRY(text_create(source, object, NULL, &t));
-    if (normal)
-        memcpy(t.plain, normal, strlen(normal));
-    else if (object)
-        BL_TRY(add(&t, NORMAL, object, "", false));
-    else
+    if (!normal && !object)
         leave_out(prompt->plain, prompt->parts, prompt->count, t.plain);
+    else
+        BL_TRY(add(&t, source, normal ? NULL : object, "", false));
+    if (normal && t.count)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "the normal prompt has marks: nothing is guided in it"));
     *out = t.plain;
     t.plain = NULL;
 fail:
@@ -193,10 +193,10 @@ bl_result bl_words_make(const bl_tokenizer *t, const char *prompt, const char *o
     text made = { 0 };
     const char *pattern = prompt ? prompt : template_text ? template_text : TEMPLATE;
     *out = (bl_words){ 0 };
-    if (prompt && (object || defect))
-        return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect, not both");
+    if (prompt && (object || defect || template_text))
+        return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect and perhaps their template, not both");
     if (!prompt && (!object || !*object || !defect || !*defect))
-        return bl_fail(BL_ERROR_USAGE, "a prompt is needed, or an object and a defect");
+        return bl_fail(BL_ERROR_USAGE, "a prompt, or an object and a defect, is needed");
     if (!prompt && !strstr(pattern, "{defect}"))
         return bl_fail(BL_ERROR_USAGE, "the template \"%.100s\" has no {defect}", pattern);
     BL_TRY(text_create(pattern, object, defect, &made));

@@ -17,8 +17,8 @@ typedef struct bl_words {
  * whole defect is marked, unless marks stand in it. The normal prompt is `normal`; else "a photo of a {object}"; else the prompt without
  * its marked words. `length`: tokens that the text encoder takes, start and end included.
  * BL_ERROR_USAGE: neither prompt nor object and defect, or both; a template without {defect}, or with other places. BL_ERROR_INPUT: marks
- * that are not closed, are empty or stand within others; a marked part that is not whole words, has no tokens, too many, or some beyond the
- * encoder's length. */
+ * that are not closed, are empty, stand within others or in the normal prompt; a marked part that is not whole words, has no tokens, too
+ * many, or some beyond the encoder's length. */
 bl_result bl_words_make(const bl_tokenizer *t, const char *prompt, const char *object, const char *defect, const char *template_text,
                         const char *normal, uint32_t length, bl_words *out);
 void bl_words_free(bl_words *w); /* zeroes *w; a zeroed one is accepted */

@@ -138,7 +138,7 @@ BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
 typedef struct bl_mask_options {
     size_t struct_size;
     const char *shape;           /* "foreground", "ellipse", "freeform" (a stroke), "perlin" (noise) */
-    float smallest, largest;     /* size as a share of the foreground, 0-1; 0: 0.05 and 0.25. Not for "foreground" */
+    float smallest, largest;     /* size as a share of the foreground, 0-1, kept to a tenth; 0: 0.05 and 0.25. Not for "foreground" */
     uint64_t seed;
 } bl_mask_options;
 #define BL_MASK_OPTIONS_INIT { .struct_size = sizeof(bl_mask_options) }

@@ -46,7 +46,8 @@ static void test_made(void **state)
         { .prompt = "a [b] ] [ {object} {x} \\ photo", .made = "a [b] ] [ {object} {x} \\ photo",
           .made_normal = "a [b] ] [ {object} {x} \\ photo", .tokens = "" }, /* a prompt has no places to fill */
         { .prompt = "Caf\xc3\xa9 [[CR\xc3\x88ME]]", .made = "Caf\xc3\xa9 CR\xc3\x88ME", .made_normal = "Caf\xc3\xa9", .tokens = "2" },
-        { .prompt = "a [[photo]]", .normal = "of [[a]]", .made = "a photo", .made_normal = "of [[a]]", .tokens = "2" }, /* as given */
+        { .prompt = "a [[photo]]", .normal = "of  \\[[a", .made = "a photo", .made_normal = "of  [[a", .tokens = "2" },
+        { .prompt = "", .made = "", .made_normal = "", .tokens = "" },
 
         { .object = "hazelnut", .defect = "damaged", .made = "a photo of a hazelnut that is damaged",
           .made_normal = "a photo of a hazelnut", .tokens = NULL },
@@ -98,11 +99,13 @@ static void test_refused(void **state)
 {
     (void)state;
     static const struct { row r; uint32_t length; bl_result result; const char *reason; } rows[] = {
-        { { .prompt = NULL }, 77, BL_ERROR_USAGE, "a prompt is needed, or an object and a defect" },
-        { { .object = "nut" }, 77, BL_ERROR_USAGE, "a prompt is needed" },
-        { { .defect = "bad" }, 77, BL_ERROR_USAGE, "a prompt is needed" },
-        { { .object = "nut", .defect = "" }, 77, BL_ERROR_USAGE, "a prompt is needed" },
+        { { .prompt = NULL }, 77, BL_ERROR_USAGE, "a prompt, or an object and a defect, is needed" },
+        { { .object = "nut" }, 77, BL_ERROR_USAGE, "is needed" },
+        { { .defect = "bad" }, 77, BL_ERROR_USAGE, "is needed" },
+        { { .object = "nut", .defect = "" }, 77, BL_ERROR_USAGE, "is needed" },
+        { { .object = "", .defect = "bad" }, 77, BL_ERROR_USAGE, "is needed" },
         { { .prompt = "a", .object = "nut", .defect = "bad" }, 77, BL_ERROR_USAGE, "not both" },
+        { { .prompt = "a", .pattern = "{defect}" }, 77, BL_ERROR_USAGE, "not both" },
         { { .object = "nut", .defect = "bad", .pattern = "a {object}" }, 77, BL_ERROR_USAGE, "\"a {object}\" has no {defect}" },
         { { .object = "nut", .defect = "bad", .pattern = "{defect} {Object}" }, 77, BL_ERROR_USAGE, "has \"{Object}\": only" },
         { { .object = "nut", .defect = " \t", }, 77, BL_ERROR_INPUT, "\"[[ \t]]\" marks no word" },
@@ -126,6 +129,9 @@ static void test_refused(void **state)
         { { .prompt = "[[a a a a a a a a a a a a a a a a a]]" }, 77, BL_ERROR_INPUT, "the marked words have more than 16 tokens" },
         { { .prompt = "[[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]][[a]]" }, 77, BL_ERROR_INPUT,
           "more than 16 words are marked" },
+        { { .prompt = "a [[photo]]", .normal = "a [[photo]]" }, 77, BL_ERROR_INPUT, "the normal prompt has marks" },
+        { { .prompt = "a [[photo]]", .normal = "a photo]]" }, 77, BL_ERROR_INPUT, "\"]]\" without \"[[\"" },
+        { { .prompt = "[[cafe]]\xcc\x81 a" }, 77, BL_ERROR_INPUT, "only a part of a word" },
         { { .prompt = "a \xff [[photo]]" }, 77, BL_ERROR_INPUT, "not UTF-8" },
     };
     for (size_t i = 0; i < BL_COUNT(rows); i++) {
@@ -188,28 +194,79 @@ static void test_public(void **state)
     bl_tokens_free(NULL);
 }
 
-static size_t calls_left;
-static void *failing_resize(void *p, size_t size) { return calls_left && calls_left-- ? realloc(p, size) : NULL; }
+/* CLIP's own vocabulary. */
+static void test_clip(void **state)
+{
+    (void)state;
+    static const row rows[] = {
+        { .prompt = "a photo of a [[cracked]] hazelnut", .made = "a photo of a cracked hazelnut", .tokens = "5" },
+        { .object = "hazelnut", .defect = "damaged", .made = "a photo of a hazelnut that is damaged", .tokens = "8" },
+        { .object = "transistor", .defect = "bent-lead", .made = "a photo of a transistor that is bent-lead", .tokens = "8 9 10" },
+    };
+    const char *reference = getenv("BLEMISH_REFERENCE");
+    char dir[512], tokens[64];
+    bl_tokenizer *t = NULL, *own = tokenizer;
+    if (!reference && getenv("CI"))
+        fail_msg("BLEMISH_REFERENCE is not set");
+    if (!reference)
+        skip();
+    snprintf(dir, sizeof(dir), "%s/models/tiny15", reference ? reference : "");
+    if (bl_tokenizer_open(dir, &t) != BL_OK)
+        fail_msg("%s", bl_last_error());
+    tokenizer = t;
+    for (size_t i = 0; i < BL_COUNT(rows); i++) {
+        bl_words w;
+        assert_int_equal(make(&rows[i], 77, &w), BL_OK);
+        spell(&w, tokens, sizeof(tokens));
+        assert_string_equal(w.prompt, rows[i].made);
+        assert_string_equal(tokens, rows[i].tokens);
+        bl_words_free(&w);
+    }
+    tokenizer = own;
+    bl_tokenizer_close(&t);
+}
+
+/* --- memory --------------------------------------------------------------------------------------------------------------- */
+
+static int until_failure, held;
+
+static void *failing_resize(void *p, size_t size)
+{
+    if (!until_failure--)
+        return NULL;
+    held += !p;
+    return realloc(p, size);
+}
+
+static void counting_free(void *p)
+{
+    held -= p != NULL;
+    free(p);
+}
 
 static void test_failing_memory(void **state)
 {
     (void)state;
-    static const row r = { .object = "hazelnut", .defect = "[[cracked]] photo" };
-    const bl_memory_api saved = bl_memory;
-    bl_result result = BL_ERROR_MEMORY;
-    size_t n = 0;
-    bl_memory.resize = failing_resize;
-    for (; n < 200 && result == BL_ERROR_MEMORY; n++) {
-        bl_words w;
-        calls_left = n;
-        result = make(&r, 77, &w);
-        if (result != BL_OK)
-            assert_true(!w.prompt && !w.normal);
-        bl_words_free(&w);
+    static const row rows[] = { { .object = "hazelnut", .defect = "[[cracked]] photo" }, { .prompt = "a [[photo]] of" } };
+    for (size_t i = 0; i < BL_COUNT(rows); i++) {
+        const bl_memory_api saved = bl_memory;
+        bl_result result = BL_ERROR_MEMORY;
+        int n = 0;
+        bl_memory = (bl_memory_api){ failing_resize, counting_free };
+        for (; n < 200 && result == BL_ERROR_MEMORY; n++) {
+            bl_words w;
+            until_failure = n;
+            held = 0;
+            result = make(&rows[i], 77, &w);
+            bl_words_free(&w);
+            if (held)
+                break;
+        }
+        bl_memory = saved;
+        assert_int_equal(held, 0);
+        assert_int_equal(result, BL_OK);
+        assert_true(n > 5);
     }
-    bl_memory = saved;
-    assert_int_equal(result, BL_OK);
-    assert_true(n > 5);
 }
 
 static int open_tokenizer(void **state)
@@ -229,7 +286,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_made),       cmocka_unit_test(test_tokens_are_the_word), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_public),              cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_limits),     cmocka_unit_test(test_public),              cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }
