@@ -565,7 +565,8 @@ const command command_generate = {
             "The parameters are stored in the picture, and so is the mark that a model made\n"
             "it (IPTC digital source type). Nothing is written when it is interrupted or\n"
             "fails.",
-    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut --defect cracked\n"
+    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut \\\n"
+                "      --defect cracked --mask auto --count 20 --out cracked.png\n"
                 "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
                 "  blemish generate -m ~/models/sd15 -p \"a photo of a cracked hazelnut\" \\\n"
                 "      --photo nut.png --mask spot.png --strength 0.6 --count 4 --out crack.png\n",

@@ -201,7 +201,7 @@ static void test_clip(void **state)
     static const row rows[] = {
         { .prompt = "a photo of a [[cracked]] hazelnut", .made = "a photo of a cracked hazelnut", .tokens = "5" },
         { .object = "hazelnut", .defect = "damaged", .made = "a photo of a hazelnut that is damaged", .tokens = "8" },
-        { .object = "transistor", .defect = "bent-lead", .made = "a photo of a transistor that is bent-lead", .tokens = "8 9 10" },
+        { .object = "transistor", .defect = "bent-lead", .made = "a photo of a transistor that is bent-lead", .tokens = "9 10 11" },
     };
     const char *reference = getenv("BLEMISH_REFERENCE");
     char dir[512], tokens[64];
