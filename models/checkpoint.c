@@ -7,34 +7,36 @@
 
 /* --- opening -------------------------------------------------------------------------------------------------------- */
 
-/* "dir/part/file"; with the reason when it is not there. */
-static bl_result part_path(const char *dir, const char *part, const char *file, char **out)
+bl_result bl_checkpoint_path(const char *dir, const char *part, const char *file, const char *of, char **out)
 {
-    char *folder = bl_path_join(dir, part);
-    *out = folder ? bl_path_join(folder, file) : NULL;
-    if (!*out) {
-        bl_free(folder);
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for a path");
-    }
     bl_result result = BL_OK;
-    if (!bl_path_is_file(*out)) {
-        char *pickle = bl_path_join(folder, strcmp(part, "text_encoder") ? "diffusion_pytorch_model.bin" : "pytorch_model.bin");
-        result = pickle && bl_path_is_file(pickle)
-            ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
-            : bl_fail(BL_ERROR_MODEL, "%s is missing: a checkpoint in diffusers layout has it", *out);
-        bl_free(pickle);
+    char *folder = part ? bl_path_join(dir, part) : bl_text_copy(dir, strlen(dir)), *pickle = NULL;
+    *out = folder ? bl_path_join(folder, file) : NULL;
+    if (!*out)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
+    if (bl_path_is_file(*out))
+        goto fail;
+    pickle = bl_path_join(folder, !part || !strcmp(part, "text_encoder") ? "pytorch_model.bin" : "diffusion_pytorch_model.bin");
+    BL_TRY(pickle && bl_path_is_file(pickle)
+           ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
+           : bl_fail(BL_ERROR_MODEL, "%s is missing: %s has it", *out, of));
+fail:
+    if (result != BL_OK) {
         bl_free(*out);
         *out = NULL;
     }
+    bl_free(pickle);
     bl_free(folder);
     return result;
 }
+
+static const char *const LAYOUT = "a checkpoint in diffusers layout";
 
 static bl_result open_part(bl_context *context, const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
 {
     bl_result result = BL_OK;
     char *path = NULL;
-    BL_TRY(part_path(dir, part, file, &path));
+    BL_TRY(bl_checkpoint_path(dir, part, file, LAYOUT, &path));
     BL_TRY(bl_weights_open(path, type, context->device, out));
 fail:
     bl_free(path);
@@ -98,13 +100,15 @@ bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
     c->context = context;
     BL_TRY(bl_device_check(context->device));
+    if (!dir)
+        return BL_OK;
     if (bl_path_is_file(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
                        dir));
     if (!bl_path_is_directory(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
     for (size_t i = 0; i < BL_COUNT(paths); i++)
-        BL_TRY(part_path(dir, folders[i], configs[i], &paths[i]));
+        BL_TRY(bl_checkpoint_path(dir, folders[i], configs[i], LAYOUT, &paths[i]));
     BL_TRY(bl_text_config_read(paths[0], &c->text));
     BL_TRY(bl_unet_config_read(paths[1], &c->unet));
     BL_TRY(bl_vae_config_read(paths[2], &c->vae));
@@ -192,26 +196,27 @@ static uint64_t missing(const bl_checkpoint *c, unsigned nets, const bl_graph *g
     uint64_t sum = 0;
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
-            const uint64_t bytes = bl_weights_missing(net_of(c, net), g, !c->held.nets[net]);
+            const uint64_t bytes = bl_weights_missing(net_of(c, net), g);
             sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
         }
     return sum;
 }
 
+/* What is held in truth, and not only planned. */
 static void see_held(bl_checkpoint *c)
 {
     c->held.all = c->context->device->bytes;
-    for (int net = 0; net < BL_NET_COUNT; net++)
+    for (int net = 0; net < BL_NET_COUNT; net++) {
         c->held.nets[net] = net_bytes(c, net);
+        if (net_of(c, net))
+            bl_weights_stop_pretending(net_of(c, net));
+    }
 }
 
 void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 {
     c->memory = (bl_memory_plan){ .fits = 1 };
     c->planning = planning;
-    for (int net = 0; net < BL_NET_COUNT; net++)
-        if (net_of(c, net))
-            bl_weights_unplan(net_of(c, net));
     see_held(c);
     if (!planning)
         bl_kernels_forget(c->context->kernels);
@@ -249,14 +254,16 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
         c->held.all -= c->held.nets[goes];
         c->held.nets[goes] = 0;
         m->evicts = 1;
-        if (!c->planning)
+        if (c->planning)
+            bl_weights_pretend(net_of(c, goes), NULL);
+        else
             bl_weights_release(net_of(c, goes));
     }
     for (int net = 0; net < BL_NET_COUNT; net++)
         if (nets >> net & 1) {
             const uint64_t bytes = missing(c, 1u << net, g);
             if (c->planning)
-                bl_weights_plan(net_of(c, net), g, !c->held.nets[net]);
+                bl_weights_pretend(net_of(c, net), g);
             c->held.all += bytes;
             c->held.nets[net] += bytes;
         }

@@ -26,9 +26,12 @@ typedef struct bl_checkpoint {
     uint32_t live[BL_NET_COUNT];     /* stages there are: their weights stay */
 } bl_checkpoint;
 
-/* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used. */
+/* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used.
+ * NULL: a checkpoint without networks, for a CLIP model alone. */
 bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out);
 void bl_checkpoint_close(bl_checkpoint **c);  /* sets *c to NULL; NULL is accepted */
+/* "dir/part/file", or "dir/file" if `part` is NULL. BL_ERROR_MODEL with the reason when it is not there; `of` says what has it. */
+bl_result bl_checkpoint_path(const char *dir, const char *part, const char *file, const char *of, char **out);
 
 /* Forgets the stages of the last generation. `planning`: the next ones take no memory and do not run; c->memory tells what they would
  * take. */

@@ -1,5 +1,6 @@
 /* Layer 4. */
 #include "clip.h"
+#include "file.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -23,23 +24,44 @@ fail:
     return result;
 }
 
+static bl_result find_tokenizer(bl_clip *clip, const char *dir)
+{
+    static const char *const places[] = { "vocab.json", "tokenizer/vocab.json" };
+    bool own = false;
+    for (size_t i = 0; i < BL_COUNT(places); i++) {
+        char *path = bl_path_join(dir, places[i]);
+        if (!path)
+            return bl_fail(BL_ERROR_MEMORY, "no host memory for a path");
+        own = own || bl_path_is_file(path);
+        bl_free(path);
+    }
+    const bl_result result = own ? bl_tokenizer_open(dir, &clip->own) : BL_OK;
+    clip->tokenizer = own ? clip->own : clip->checkpoint->tokenizer;
+    return result;
+}
+
 bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
 {
+    static const char *const layout = "a CLIP model in the layout of transformers";
     bl_result result = BL_OK;
-    const size_t size = strlen(dir) + 32;
-    char *path = bl_alloc(size, 1);
+    char *config = NULL, *weights = NULL;
     bl_clip *clip = *out = bl_alloc(1, sizeof(*clip));
-    if (!path || !clip)
-        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a model"));
+    if (!clip)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
     clip->checkpoint = c;
-    snprintf(path, size, "%s/config.json", dir);
-    BL_TRY(bl_clip_config_read(path, &clip->config));
-    snprintf(path, size, "%s/model.safetensors", dir);
-    BL_TRY(bl_weights_open(path, BL_F32, c->context->device, &clip->weights));
+    BL_TRY(bl_device_check(c->context->device));
+    if (!bl_path_is_directory(dir))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
+    BL_TRY(bl_checkpoint_path(dir, NULL, "config.json", layout, &config));
+    BL_TRY(bl_clip_config_read(config, &clip->config));
+    BL_TRY(bl_checkpoint_path(dir, NULL, "model.safetensors", layout, &weights));
+    BL_TRY(bl_weights_open(weights, BL_F32, c->context->device, &clip->weights));
+    BL_TRY(find_tokenizer(clip, dir));
     BL_TRY(bind(clip));
     c->clip_weights = clip->weights;
 fail:
-    bl_free(path);
+    bl_free(config);
+    bl_free(weights);
     if (result != BL_OK)
         bl_clip_close(out);
     return result;
@@ -54,6 +76,7 @@ void bl_clip_close(bl_clip **clip)
     if (c->checkpoint->clip_weights == c->weights)
         c->checkpoint->clip_weights = NULL;
     bl_weights_close(&c->weights);
+    bl_tokenizer_close(&c->own);
     bl_free(c);
 }
 
@@ -96,23 +119,31 @@ void bl_clip_normalisation(float out[8])
 
 /* --- words ------------------------------------------------------------------------------------------------------------------ */
 
+static uint32_t end_of(const bl_clip_config *c, const int32_t *ids)
+{
+    uint32_t highest = 0;
+    for (uint32_t i = 0; i < c->text.positions; i++) {
+        if (ids[i] == c->end)
+            return i;
+        highest = ids[i] > ids[highest] ? i : highest;
+    }
+    return c->end < 0 ? highest : 0; /* without an end token the first, as in transformers */
+}
+
 bl_result bl_clip_text_features(bl_clip *clip, const int32_t *ids, float *out)
 {
     bl_result result = BL_OK;
     bl_stage s = { 0 };
     const bl_text_config *c = &clip->config.text;
     const size_t values = (size_t)c->positions * c->channels;
-    uint32_t end = 0;
     float *x = bl_alloc(values, sizeof(*x));
     if (!x)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a text embedding");
-    for (uint32_t i = 1; i < c->positions; i++)
-        end = ids[i] > ids[end] ? i : end;
     BL_TRY(bl_clip_text_embed(clip->weights, c, ids, 1, x));
     BL_TRY(bl_graph_create(BL_F32, false, &s.graph));
     const bl_net net = { s.graph, clip->weights };
     s.x = bl_graph_input(s.graph, "hidden_states.0", (bl_shape){ 1, c->positions, 1, c->channels }, BL_F32);
-    const bl_value pooled = bl_graph_rows(s.graph, bl_clip_text_build(&net, c, s.x), end, 1);
+    const bl_value pooled = bl_graph_rows(s.graph, bl_clip_text_build(&net, c, s.x), end_of(&clip->config, ids), 1);
     s.out = bl_net_linear(&net, pooled, clip->config.projection, false, "text_projection");
     BL_TRY(bl_stage_finish(clip->checkpoint, 1u << BL_NET_CLIP, "clip text", 0, &s));
     if (clip->checkpoint->planning)
@@ -129,10 +160,12 @@ fail:
 bl_result bl_clip_prompt_features(bl_clip *clip, const char *prompt, float *out)
 {
     const uint32_t n = clip->config.text.positions;
+    if (!clip->tokenizer)
+        return bl_fail(BL_ERROR_MODEL, "the CLIP model has no tokenizer, and there is no checkpoint to take one from");
     int32_t *ids = bl_alloc(n, sizeof(*ids));
     if (!ids)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for tokens");
-    bl_result result = bl_tokenizer_encode_padded(clip->checkpoint->tokenizer, prompt, n, ids, NULL);
+    bl_result result = bl_tokenizer_encode_padded(clip->tokenizer, prompt, n, ids, NULL);
     if (result == BL_OK)
         result = bl_clip_text_features(clip, ids, out);
     bl_free(ids);

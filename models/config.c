@@ -2,6 +2,7 @@
 #include "config.h"
 #include "json.h"
 #include "params.h"
+#include <stdio.h>
 #include <string.h>
 
 static const size_t MAX_CONFIG = 1 << 20;
@@ -170,6 +171,10 @@ static bl_result read_text(const json_t *o, const char *path, bl_text_config *c)
 {
     bl_result result = BL_OK;
     double eps;
+    const char *type;
+    BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &type));
+    if (strcmp(type, "clip_text_model"))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, type));
     BL_TRY(bl_json_u32(o, path, "hidden_size", 4, 16384, 512, &c->channels));
     BL_TRY(bl_json_u32(o, path, "intermediate_size", 4, 65536, 2048, &c->intermediate));
     BL_TRY(bl_json_u32(o, path, "num_hidden_layers", 1, 128, 12, &c->layers));
@@ -187,49 +192,69 @@ fail:
 
 bl_result bl_text_config_read(const char *path, bl_text_config *c)
 {
-    bl_result result = BL_OK;
     json_t *o = NULL;
-    const char *text;
     *c = (bl_text_config){ 0 };
-    BL_TRY(read_object(path, &o));
-    BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &text));
-    if (strcmp(text, "clip_text_model"))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, text));
-    BL_TRY(read_text(o, path, c));
-fail:
+    bl_result result = read_object(path, &o);
+    if (result == BL_OK)
+        result = read_text(o, path, c);
     json_decref(o);
+    return result;
+}
+
+static bl_result read_vision(const json_t *o, const char *path, bl_clip_config *c)
+{
+    bl_result result = BL_OK;
+    double eps;
+    uint32_t channels;
+    const char *type;
+    BL_TRY(bl_json_text(o, path, "model_type", "clip_vision_model", &type));
+    if (strcmp(type, "clip_vision_model"))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP image encoder", path, type));
+    BL_TRY(bl_json_u32(o, path, "hidden_size", 4, 16384, 768, &c->channels));
+    BL_TRY(bl_json_u32(o, path, "intermediate_size", 4, 65536, 3072, &c->intermediate));
+    BL_TRY(bl_json_u32(o, path, "num_hidden_layers", 1, 128, 12, &c->layers));
+    BL_TRY(bl_json_u32(o, path, "num_attention_heads", 1, 1024, 12, &c->heads));
+    BL_TRY(bl_json_u32(o, path, "num_channels", 3, 3, 3, &channels));
+    BL_TRY(bl_json_u32(o, path, "image_size", 8, 1024, 224, &c->size));
+    BL_TRY(bl_json_u32(o, path, "patch_size", 2, 256, 32, &c->patch));
+    BL_TRY(bl_json_f64(o, path, "layer_norm_eps", 1e-5, &eps));
+    BL_TRY(read_activation(o, path, &c->act));
+    if (c->channels % c->heads || c->channels % 4 || c->intermediate % 4)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: %u channels for %u heads", path, c->channels, c->heads));
+    if (c->size % c->patch || c->size / c->patch > 64)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a picture of %u pixels in patches of %u", path, c->size, c->patch));
+    c->eps = (float)eps;
+fail:
     return result;
 }
 
 bl_result bl_clip_config_read(const char *path, bl_clip_config *c)
 {
+    static const char *const parts[] = { "text_config", "vision_config" };
     bl_result result = BL_OK;
     json_t *o = NULL;
-    double eps;
-    const char *text;
+    const char *type;
+    uint32_t end;
+    char where[2][512];
     *c = (bl_clip_config){ 0 };
     BL_TRY(read_object(path, &o));
-    BL_TRY(bl_json_text(o, path, "model_type", "clip", &text));
-    if (strcmp(text, "clip"))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP model with both towers", path, text));
-    const json_t *words = json_object_get(o, "text_config"), *vision = json_object_get(o, "vision_config");
-    if (!json_is_object(words) || !json_is_object(vision))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: text_config or vision_config is missing", path));
-    BL_TRY(read_text(words, path, &c->text));
-    BL_TRY(bl_json_u32(o, path, "projection_dim", 1, 16384, 512, &c->projection));
-    BL_TRY(bl_json_u32(vision, path, "hidden_size", 4, 16384, 768, &c->channels));
-    BL_TRY(bl_json_u32(vision, path, "intermediate_size", 4, 65536, 3072, &c->intermediate));
-    BL_TRY(bl_json_u32(vision, path, "num_hidden_layers", 1, 128, 12, &c->layers));
-    BL_TRY(bl_json_u32(vision, path, "num_attention_heads", 1, 1024, 12, &c->heads));
-    BL_TRY(bl_json_u32(vision, path, "image_size", 8, 1024, 224, &c->size));
-    BL_TRY(bl_json_u32(vision, path, "patch_size", 2, 256, 32, &c->patch));
-    BL_TRY(bl_json_f64(vision, path, "layer_norm_eps", 1e-5, &eps));
-    BL_TRY(read_activation(vision, path, &c->act));
-    BL_TRY(refuse(vision, path, "num_channels", "3"));
-    if (c->channels % c->heads || c->channels % 4 || c->intermediate % 4 || c->projection % 4 || c->size % c->patch)
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: %u channels for %u heads, features of %u, patches of %u in pictures of %u", path, c->channels,
-                       c->heads, c->projection, c->patch, c->size));
-    c->eps = (float)eps;
+    BL_TRY(bl_json_text(o, path, "model_type", "clip", &type));
+    if (strcmp(type, "clip"))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP model with both towers", path, type));
+    for (size_t i = 0; i < BL_COUNT(parts); i++) {
+        if (!json_is_object(json_object_get(o, parts[i])))
+            BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: \"%s\" is missing or not an object", path, parts[i]));
+        snprintf(where[i], sizeof(where[i]), "%.490s: %s", path, parts[i]);
+    }
+    const json_t *text = json_object_get(o, parts[0]);
+    BL_TRY(read_text(text, where[0], &c->text));
+    BL_TRY(read_vision(json_object_get(o, parts[1]), where[1], c));
+    BL_TRY(bl_json_u32(o, path, "projection_dim", 4, 16384, 512, &c->projection));
+    if (c->projection % 4)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: features of %u channels", path, c->projection));
+    /* OpenAI's models were first published with 2 here, which no text has; then it is the highest id, in transformers too */
+    BL_TRY(bl_json_u32(text, where[0], "eos_token_id", 0, 1 << 20, 2, &end));
+    c->end = end == 2 ? -1 : (int32_t)end;
 fail:
     json_decref(o);
     return result;

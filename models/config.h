@@ -44,6 +44,7 @@ typedef struct bl_clip_config {
     float eps;
     uint32_t act;
     uint32_t projection;                            /* channels of the features */
+    int32_t end;                                    /* a text's features are those of its first such id; -1: of its highest */
 } bl_clip_config;
 
 bl_result bl_unet_config_read(const char *path, bl_unet_config *out);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* exp(-(d / (2 sigma))^2) for sigma 0.5, normalised: the smoothing of the published code, whose sigma is 0.707 in the usual notation. */
-static const float EDGE = 0.21194156f, CENTRE = 0.57611688f;
 static const float SHARPNESS = 100; /* of the softmax over tokens */
 
 /* The columns of the words' tokens side by side. */
@@ -39,7 +37,7 @@ static void build_loss(bl_guide *u, const bl_unet_config *c, const bl_unet_maps 
     bl_graph_keep(g, bl_graph_name(g, u->mean, "mean map"));
     bl_value a = pick(g, bl_graph_softmax(g, bl_graph_channels(g, u->mean, 1, spec->slice - 1), SHARPNESS), spec);
     if (spec->smooth)
-        a = bl_graph_smooth(g, a, EDGE, CENTRE);
+        a = bl_graph_smooth(g, a, BL_SMOOTH_EDGE, BL_SMOOTH_CENTRE);
     else if (a != BL_NONE) /* a tensor of its own, which can be kept */
         a = bl_graph_copy(g, a, bl_graph_tensor(g, bl_graph_shape(g, a), BL_F32));
     u->maps = bl_graph_keep(g, bl_graph_name(g, a, "word maps"));

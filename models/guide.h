@@ -10,6 +10,10 @@
 #include "checkpoint.h"
 #include "words.h"
 
+/* Smoothing of a map, 3x3: exp(-(d / (2 sigma))^2) for sigma 0.5, normalised, as in the published code; its sigma is 0.707 in the usual
+ * notation. */
+#define BL_SMOOTH_EDGE 0.21194156f
+#define BL_SMOOTH_CENTRE 0.57611688f
 
 
 typedef struct bl_guide_spec {

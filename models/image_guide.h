@@ -18,8 +18,7 @@ void bl_image_guide_destroy(bl_image_guide *g); /* zeroes *g; a zeroed one is ac
 /* latents and grad_latents [channels, h, w]. BL_ERROR_MODEL: a value is not finite. */
 bl_result bl_image_guide_run(bl_image_guide *g, const float *latents, float *loss, float *grad_latents);
 /* For verification: of pixels [1,h,w,4] of 0-1 instead of latents. *features, *x224 (what the tower sees) and its gradient can be read
- * after a run;
- * grad_latents is that of the pixels. */
+ * after a run; grad_latents is that of the pixels. */
 bl_result bl_image_guide_of_pixels(bl_checkpoint *c, bl_clip *clip, uint32_t h, uint32_t w, const float *text, bl_image_guide *out,
                                    bl_value *features, bl_value *x224, bl_value *grad_x224);
 #endif

@@ -152,22 +152,37 @@ static const char *reason_for(const bl_verifier *v, const char *name)
     static const struct { const char *part, *why; } reasons[] = {
         { "dpmpp", "DPM-Solver++ is not built yet" }, { "euler", "Euler is not built yet" },
     };
-    if (!v->checkpoint)
-        return "needs --model";
     if (bl_safetensors_metadata(v->file, "clip") && !v->clip)
         return "needs --clip";
+    if (!v->checkpoint)
+        return "needs --model";
     for (size_t i = 0; i < BL_COUNT(reasons); i++)
         if (strstr(name, reasons[i].part))
             return reasons[i].why;
     return "no stage here computes it";
 }
 
+/* The name in the file's metadata against the folder's: goldens belong to one model's exact bytes. True with the reason if they differ. */
+static bool of_another(const bl_verifier *v, const char *kind, const char *dir, char *why, size_t size)
+{
+    const char *name = bl_safetensors_metadata(v->file, kind);
+    if (!name || !dir)
+        return false;
+    size_t end = strlen(dir), n = strlen(name);
+    while (end > 1 && dir[end - 1] == '/')
+        end--;
+    const char *at = end >= n ? dir + end - n : NULL;
+    const bool differs = !at || memcmp(at, name, n) || (at > dir && at[-1] != '/');
+    if (differs)
+        snprintf(why, size, "made with %s \"%.60s\", not this one", kind, name);
+    return differs;
+}
+
 static bl_result verify_file(bl_verifier *v, const char *path)
 {
     static bl_result (*const stages[])(bl_verifier *) = {
         bl_verify_text, bl_verify_unet, bl_verify_unet_trace, bl_verify_vae, bl_verify_plain, bl_verify_attention, bl_verify_guided,
-            bl_verify_clip,
-        bl_verify_schedulers, bl_verify_ops,
+        bl_verify_clip, bl_verify_schedulers, bl_verify_ops,
     };
     bl_result result = BL_OK;
     bl_safetensors *file = NULL;
@@ -176,17 +191,9 @@ static bl_result verify_file(bl_verifier *v, const char *path)
     v->seen = bl_alloc(bl_safetensors_count(file), sizeof(*v->seen));
     if (!v->seen)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory to verify %s", path));
-    /* the name in the file's metadata against the folder's: goldens belong to one model's exact bytes */
-    const char *model = bl_safetensors_metadata(file, "model");
     char why[200] = "";
-    if (model && v->options->model_dir) {
-        size_t end = strlen(v->options->model_dir), n = strlen(model);
-        while (end > 1 && v->options->model_dir[end - 1] == '/')
-            end--;
-        const char *at = end >= n ? v->options->model_dir + end - n : NULL;
-        if (!at || memcmp(at, model, n) || (at > v->options->model_dir && at[-1] != '/'))
-            snprintf(why, sizeof(why), "made with model \"%.60s\", not this one", model);
-    }
+    if (!of_another(v, "model", v->options->model_dir, why, sizeof(why)))
+        of_another(v, "clip", v->options->clip_dir, why, sizeof(why));
     for (size_t i = 0; i < BL_COUNT(stages) && !*why; i++) {
         BL_TRY(bl_context_cancelled(v->context));
         BL_TRY(stages[i](v));
@@ -207,14 +214,17 @@ fail:
 bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_verify_summary *summary)
 {
     bl_result result = BL_OK;
+    bl_checkpoint *alone = NULL; /* without networks, for a CLIP model alone */
     if (!context || !options || !summary || options->struct_size != sizeof(*options) || (options->file_count && !options->files))
         return bl_fail(BL_ERROR_USAGE, "bl_verify: no context, options, files or place for the summary");
     *summary = (bl_verify_summary){ 0 };
     bl_verifier v = { .context = context, .options = options, .summary = summary, .stage = "-" };
     if (options->model_dir)
         BL_TRY(bl_checkpoint_open(context, options->model_dir, &v.checkpoint));
-    if (options->clip_dir && v.checkpoint)
-        BL_TRY(bl_clip_open(v.checkpoint, options->clip_dir, &v.clip));
+    if (options->clip_dir && !v.checkpoint)
+        BL_TRY(bl_checkpoint_open(context, NULL, &alone));
+    if (options->clip_dir)
+        BL_TRY(bl_clip_open(v.checkpoint ? v.checkpoint : alone, options->clip_dir, &v.clip));
     for (size_t i = 0; i < options->file_count; i++)
         BL_TRY(verify_file(&v, options->files[i]));
     if (summary->failed)
@@ -226,5 +236,6 @@ bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_ve
 fail:
     bl_clip_close(&v.clip);
     bl_checkpoint_close(&v.checkpoint);
+    bl_checkpoint_close(&alone);
     return result;
 }

@@ -258,6 +258,31 @@ fail:
     return result;
 }
 
+/* The tokenizer against the ids of the text in the metadata; OpenAI's code pads with 0. */
+static bl_result verify_clip_tokens(bl_verifier *v)
+{
+    bl_result result = BL_OK;
+    const uint32_t n = v->clip->config.text.positions;
+    json_t *text = bl_golden_metadata(v, "text");
+    int32_t *ids = bl_alloc(n, sizeof(*ids));
+    float *got = bl_alloc(n, sizeof(*got));
+    uint32_t used;
+    NEED(ids && got);
+    if (json_is_string(text) && v->clip->tokenizer) {
+        BL_TRY(bl_tokenizer_encode_padded(v->clip->tokenizer, json_string_value(text), n, ids, &used));
+        for (uint32_t i = 0; i < used; i++)
+            got[i] = (float)ids[i];
+        bl_expect(v, "token_ids", got, n, 0, NULL);
+    } else {
+        bl_skip(v, "token_ids", v->clip->tokenizer ? "the file does not say of which text" : "this CLIP model has no tokenizer");
+    }
+fail:
+    json_decref(text);
+    bl_free(ids);
+    bl_free(got);
+    return result;
+}
+
 bl_result bl_verify_clip(bl_verifier *v)
 {
     bl_result result = BL_OK;
@@ -283,12 +308,13 @@ bl_result bl_verify_clip(bl_verifier *v)
     NEED(tokens && text && seen && x);
     for (uint32_t i = 0; i < c->text.positions; i++)
         tokens[i] = (int32_t)ids[i];
+    BL_TRY(verify_clip_tokens(v));
     BL_TRY(bl_clip_text_features(v->clip, tokens, text));
     bl_expect(v, "text_features", text, c->projection, 1e-5, NULL);
     for (size_t i = 0; i < pixels; i++)
         for (size_t k = 0; k < 3; k++)
             x[4 * i + k] = picture[3 * i + k] / 255;
-    BL_TRY(bl_image_guide_of_pixels(v->checkpoint, v->clip, h, w, text, &u, &features, &x224, &grad_x224));
+    BL_TRY(bl_image_guide_of_pixels(v->clip->checkpoint, v->clip, h, w, text, &u, &features, &x224, &grad_x224));
     BL_TRY(bl_exec_write(u.s.exec, u.s.x, x, 4 * pixels));
     BL_TRY(bl_exec_set_steps(u.s.exec, &(bl_step){ .in_scale = 1 }, 1));
     BL_TRY(bl_exec_run(u.s.exec));

@@ -1,5 +1,7 @@
 /* Verification of single operations and of the schedulers, on the device. Layer 5. */
 #include "verify.h"
+#include "grad.h"
+#include "guide.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,13 +10,15 @@
 
 /* --- operations ------------------------------------------------------------------------------------------------------ */
 
-/* A graph under test with its golden inputs. */
+/* A graph under test with its golden inputs, and its values that have goldens. */
 typedef struct trial {
     bl_verifier *v;
     bl_graph *g;
     const char *op;
-    struct { bl_value value; float *data; size_t count; } inputs[6];
+    struct { const char *what; bl_value value; float *data; size_t count; } inputs[6];
     size_t input_count;
+    struct { const char *what; bl_value value; } outputs[4];
+    size_t output_count;
 } trial;
 
 /* "<op>.<what>". */
@@ -24,9 +28,14 @@ static const char *golden_name(const trial *t, const char *what, char *name, siz
     return name;
 }
 
+/* Maps are fp32 in every graph, with the ops on them. */
+static bool is_map(const trial *t) { return !strcmp(t->op, "softmax") || !strcmp(t->op, "avg_smooth"); }
+
 static bl_value add_input(trial *t, const char *name, bl_shape shape, float *data, size_t count)
 {
-    t->inputs[t->input_count].value = bl_graph_input(t->g, name, shape, t->g->type);
+    const bool fp32 = is_map(t) || !strcmp(name, "gp");
+    t->inputs[t->input_count].what = name;
+    t->inputs[t->input_count].value = bl_graph_input(t->g, name, shape, fp32 ? BL_F32 : t->g->type);
     t->inputs[t->input_count].data = data;
     t->inputs[t->input_count].count = count;
     return t->inputs[t->input_count++].value;
@@ -108,6 +117,8 @@ static bl_value heads_input(trial *t, const char *what, uint32_t *heads)
     return add_input(t, what, (bl_shape){ 1, (uint32_t)tokens, 1, (uint32_t)(n * d) }, joined, (size_t)s->count);
 }
 
+static bool is_attention(const trial *t) { return !strncmp(t->op, "attn_", 5); }
+
 /* Builds the operation that a golden's name stands for; BL_NONE for one that does not exist here. */
 static bl_value build(trial *t)
 {
@@ -122,6 +133,12 @@ static bl_value build(trial *t)
         return bl_graph_geglu(g, image_input(t, "x"));
     if (!strcmp(t->op, "nearest2x"))
         return bl_graph_upsample(g, image_input(t, "x"));
+    if (!strcmp(t->op, "softmax"))
+        return bl_graph_softmax(g, image_input(t, "x"), 1);
+    if (!strcmp(t->op, "avg_smooth"))
+        return bl_graph_smooth(g, image_input(t, "x"), BL_SMOOTH_EDGE, BL_SMOOTH_CENTRE);
+    if (!strcmp(t->op, "bicubic224"))
+        return bl_graph_bicubic(g, image_input(t, "x"), 224, 224);
     if (!strcmp(t->op, "layernorm")) {
         const bl_value x = image_input(t, "x"), w = vector_input(t, "w"), b = vector_input(t, "b");
         return bl_graph_layer_norm(g, x, w, b, 1e-5f);
@@ -134,18 +151,70 @@ static bl_value build(trial *t)
         const bl_value x = image_input(t, "x"), w = weight_input(t, &kernel), b = vector_input(t, "b");
         return bl_graph_conv(g, x, w, b, kernel, strstr(t->op, "_s2") ? 2 : 1, strstr(t->op, "_vae") != NULL);
     }
-    if (!strncmp(t->op, "attn_", 5)) {
+    if (is_attention(t)) {
         const bl_value q = heads_input(t, "q", &heads), k = heads_input(t, "k", &heads), v = heads_input(t, "v", &heads);
         return bl_graph_attention(g, q, k, v, heads, false);
     }
     return BL_NONE;
 }
 
+static bl_value input_named(const trial *t, const char *what)
+{
+    for (size_t i = 0; i < t->input_count; i++)
+        if (!strcmp(t->inputs[i].what, what))
+            return t->inputs[i].value;
+    return BL_NONE;
+}
+
+static void add_output(trial *t, const char *what, bl_value value)
+{
+    t->outputs[t->output_count].what = what;
+    t->outputs[t->output_count++].value = bl_graph_keep(t->g, value);
+}
+
+/* The gradients `out` of the inputs `wrt`, when `gradient` arrives at y, if the file has it. */
+static void differentiate(trial *t, bl_value y, const char *gradient, const char *const *wrt, const char *const *out, uint32_t count)
+{
+    bl_value x[3], d[3];
+    uint32_t heads;
+    char name[64];
+    if (y == BL_NONE || !bl_golden_has(t->v, golden_name(t, gradient, name, sizeof(name))))
+        return;
+    const bl_value gy = !strcmp(gradient, "gy") ? heads_input(t, gradient, &heads) : image_input(t, gradient);
+    for (uint32_t i = 0; i < count; i++)
+        x[i] = input_named(t, wrt[i]);
+    bl_graph_gradient(t->g, &(bl_seed){ .y = y, .gradient = gy }, 1, x, d, count);
+    for (uint32_t i = 0; i < count; i++)
+        add_output(t, out[i], d[i]);
+}
+
+/* "<op>.y", and from what arrives there, "<op>.g", the gradient "<op>.dx". Of attention the gradients of q, k and v. */
+static void build_whole(trial *t)
+{
+    const bl_value y = build(t);
+    if (y == BL_NONE)
+        return;
+    add_output(t, "y", y);
+    if (is_attention(t))
+        differentiate(t, y, "gy", (const char *const[]){ "q", "k", "v" }, (const char *const[]){ "dq", "dk", "dv" }, 3);
+    else
+        differentiate(t, y, "g", (const char *const[]){ "x" }, (const char *const[]){ "dx" }, 1);
+}
+
+/* The gradients of q and k from "<op>.gp", what arrives at the probabilities. */
+static void build_probabilities(trial *t)
+{
+    uint32_t heads = 0;
+    const bl_value q = heads_input(t, "q", &heads), k = heads_input(t, "k", &heads);
+    const bl_value p = bl_graph_attention_probs(t->g, q, k, heads, false);
+    differentiate(t, p, "gp", (const char *const[]){ "q", "k" }, (const char *const[]){ "dq_p", "dk_p" }, 2);
+}
+
 /* The result in the golden's own order: [heads,t,d], [n,c,h,w], or as it is. */
 static void reorder(const trial *t, const bl_file_tensor *golden, bl_shape s, const float *raw, float *out)
 {
     const size_t count = (size_t)s.n * s.h * s.w * s.c;
-    if (!strncmp(t->op, "attn_", 5) && golden->rank == 3 && golden->dims[0] && golden->dims[0] <= s.c) {
+    if (is_attention(t) && golden->rank == 3 && golden->dims[0] && golden->dims[0] <= s.c) {
         const size_t heads = (size_t)golden->dims[0], d = s.c / heads;
         for (size_t i = 0; i < s.h; i++)
             for (size_t h = 0; h < heads; h++)
@@ -157,38 +226,53 @@ static void reorder(const trial *t, const bl_file_tensor *golden, bl_shape s, co
     }
 }
 
-static bl_result run_trial(trial *t, const bl_file_tensor *golden)
+/* Reads and compares one output of a run. */
+static bl_result compare_output(const trial *t, bl_exec *exec, const char *what, bl_value x)
+{
+    bl_result result = BL_OK;
+    bl_verifier *v = t->v;
+    char name[64];
+    const bl_shape s = bl_graph_shape(t->g, x);
+    const size_t count = (size_t)bl_rows(s) * s.c;
+    const bl_file_tensor *golden = bl_safetensors_find(v->file, golden_name(t, what, name, sizeof(name)));
+    float *raw = bl_alloc(count, sizeof(*raw)), *out = bl_alloc(count, sizeof(*out));
+    NEED(raw && out);
+    if (golden) {
+        BL_TRY(bl_exec_read(exec, x, raw, count));
+        reorder(t, golden, s, raw, out);
+        bl_expect(v, name, out, count, bl_allowed(v, 1e-5, 5e-3), NULL);
+    }
+fail:
+    bl_free(raw);
+    bl_free(out);
+    return result;
+}
+
+static bl_result run_trial(trial *t, void (*make)(trial *t))
 {
     bl_result result = BL_OK;
     bl_verifier *v = t->v;
     bl_exec *exec = NULL;
-    float *raw = NULL, *out = NULL;
+    char name[64];
     BL_TRY(bl_graph_create(v->context->type, false, &t->g));
-    const bl_value y = bl_graph_keep(t->g, build(t));
+    make(t);
     BL_TRY(bl_graph_check(t->g));
-    if (y == BL_NONE) {
-        bl_skip(v, golden->name, "this operation is not built yet");
+    if (!t->output_count) {
+        bl_skip(v, golden_name(t, "y", name, sizeof(name)), "this operation is not built yet");
         goto fail;
     }
-    const bl_shape s = bl_graph_shape(t->g, y);
-    const size_t count = (size_t)s.n * s.h * s.w * s.c;
-    raw = bl_alloc(count, sizeof(*raw));
-    out = bl_alloc(count, sizeof(*out));
-    NEED(raw && out);
-    BL_TRY(bl_exec_create(v->context->kernels, v->context->stream, t->g, 0, &exec));
+    BL_TRY(bl_exec_create(v->context->kernels, v->context->stream, t->g, 1, &exec));
+    BL_TRY(bl_exec_set_steps(exec, &(bl_step){ .in_scale = 1 }, 1)); /* gradients leave through scale_bwd_x, which looks at it */
     for (size_t i = 0; i < t->input_count; i++)
         BL_TRY(bl_exec_write(exec, t->inputs[i].value, t->inputs[i].data, t->inputs[i].count));
     BL_TRY(bl_exec_run(exec));
-    BL_TRY(bl_exec_read(exec, y, raw, count));
-    reorder(t, golden, s, raw, out);
-    bl_expect(v, golden->name, out, count, bl_allowed(v, 1e-5, 5e-3), NULL);
+    for (size_t i = 0; i < t->output_count; i++)
+        BL_TRY(compare_output(t, exec, t->outputs[i].what, t->outputs[i].value));
 fail:
     bl_exec_destroy(&exec);
     bl_graph_destroy(&t->g);
     for (size_t i = 0; i < t->input_count; i++)
         bl_free(t->inputs[i].data);
-    bl_free(raw);
-    bl_free(out);
     return result;
 }
 
@@ -203,11 +287,14 @@ bl_result bl_verify_ops(bl_verifier *v)
         if (n < 3 || n > 40 || strcmp(golden->name + n - 2, ".y") || v->seen[i])
             continue;
         snprintf(op, sizeof(op), "%.*s", (int)(n - 2), golden->name);
-        snprintf(input, sizeof(input), "%s.%s", op, strncmp(op, "attn_", 5) ? "x" : "q");
+        trial t = { .v = v, .op = op }, of_probabilities = t;
+        snprintf(input, sizeof(input), "%s.%s", op, is_attention(&t) ? "q" : "x");
         if (!bl_golden_has(v, input))
             continue;
-        trial t = { .v = v, .op = op };
-        BL_TRY(run_trial(&t, golden));
+        BL_TRY(run_trial(&t, build_whole));
+        snprintf(input, sizeof(input), "%s.gp", op);
+        if (is_attention(&t) && bl_golden_has(v, input))
+            BL_TRY(run_trial(&of_probabilities, build_probabilities));
     }
 fail:
     v->stage = "-";

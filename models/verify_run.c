@@ -234,7 +234,7 @@ static bl_result expect_updates(run *r)
         for (int whole = 0; whole <= (int)ends; whole++) {
             const bool from_step = whole || begins; /* what went in: the latents of the last step, or the update before */
             const float *x = from_step ? (step ? r->after + (step - 1) * n : r->start) : r->out + (k - 1) * n;
-            const float *y = from_step ? (step ? steps + (step - 1) * n : r->start) : golden + (k - 1) * n;
+            const float *y = from_step ? (step ? steps + (step - 1) * n : golden) : golden + (k - 1) * n; /* see make_start */
             double error = 0, scale = 0, rounding = 0;
             for (size_t i = 0; i < n; i++) {
                 const double ours = (double)r->out[k * n + i] - x[i], theirs = (double)golden[k * n + i] - y[i];

@@ -15,7 +15,7 @@ typedef struct entry {
     uint32_t part_count;
     uint32_t part_rows, cols, taps;                 /* of each part as in the file: rows x (cols * taps) */
     bool loaded;
-    bool planned;             /* as good as loaded while a generation is planned */
+    bool counted;                                   /* as loaded: it is, or a plan says so */
 } entry;
 
 struct bl_weights {
@@ -164,50 +164,47 @@ static size_t row_values(const entry *e) { return (size_t)e->cols * e->taps; } /
 /* Elements from one row of the stacked parts to the next, on the device. */
 static size_t row_stride(const entry *e) { return e->part_rows == 1 ? e->cols : e->weight.cols; }
 
-/* `anew`: as if nothing were loaded. */
-static bool is_missing(const entry *e, const bl_graph *g, bool anew)
+static bool is_needed(const entry *e, const bl_graph *g)
 {
-    if ((e->loaded || e->planned) && !anew)
-        return false;
     for (uint32_t i = 0; i < g->storage_count; i++)
         if (g->storages[i].weight == &e->weight)
             return true;
     return false;
 }
 
-void bl_weights_plan(bl_weights *w, const bl_graph *g, bool anew)
+void bl_weights_pretend(bl_weights *w, const bl_graph *g)
 {
     for (size_t i = 0; i < w->count; i++)
-        w->entries[i]->planned = is_missing(w->entries[i], g, anew) || (!anew && w->entries[i]->planned);
+        w->entries[i]->counted = g && (w->entries[i]->counted || is_needed(w->entries[i], g));
 }
 
-void bl_weights_unplan(bl_weights *w)
+void bl_weights_stop_pretending(bl_weights *w)
 {
     for (size_t i = 0; i < w->count; i++)
-        w->entries[i]->planned = false;
+        w->entries[i]->counted = w->entries[i]->loaded;
 }
 
 /* What a load takes, and how much host memory a row of it. */
-static uint64_t sum_missing(const bl_weights *w, const bl_graph *g, bool anew, size_t *row)
+static uint64_t sum_missing(const bl_weights *w, const bl_graph *g, size_t *row)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < w->count; i++)
-        if (is_missing(w->entries[i], g, anew)) {
+        if (!w->entries[i]->counted && is_needed(w->entries[i], g)) {
             sum += bl_slice_bytes(bytes_of(w->entries[i]));
             *row = BL_MAX(*row, row_values(w->entries[i]) * element(w->entries[i]));
         }
     return sum;
 }
 
-uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g, bool anew)
+uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g)
 {
     size_t row = 0;
     bl_layout l;
-    bl_layout_begin(w->device, sum_missing(w, g, anew, &row), &l);
+    bl_layout_begin(w->device, sum_missing(w, g, &row), &l);
     for (size_t i = 0; i < w->count; i++) {
         uint32_t block;
         uint64_t offset;
-        if (is_missing(w->entries[i], g, anew) &&
+        if (!w->entries[i]->counted && is_needed(w->entries[i], g) &&
             bl_layout_place(&l, bytes_of(w->entries[i]), w->entries[i]->name, &block, &offset) != BL_OK)
             return UINT64_MAX;
     }
@@ -226,7 +223,7 @@ void bl_weights_release(bl_weights *w)
 {
     for (size_t i = 0; i < w->count; i++) {
         w->entries[i]->weight.slice = (bl_slice){ 0 };
-        w->entries[i]->loaded = false;
+        w->entries[i]->loaded = w->entries[i]->counted = false;
     }
     for (size_t i = 0; i < w->arena_count; i++)
         bl_arena_destroy(&w->arenas[i]);
@@ -316,7 +313,8 @@ bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s)
 {
     bl_result result = BL_OK;
     size_t row = 0;
-    const uint64_t sum = sum_missing(w, g, false, &row);
+    bl_weights_stop_pretending(w);
+    const uint64_t sum = sum_missing(w, g, &row);
     filler f = { .w = w, .size = BL_MAX(row, ROWS_SIZE) };
     bl_arena *arena = NULL, **arenas = NULL;
     if (!sum)
@@ -330,7 +328,7 @@ bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s)
     BL_TRY(bl_arena_create(w->device, sum, "weights", &arena));
     for (size_t i = 0; i < w->count; i++) {
         entry *e = w->entries[i];
-        if (!is_missing(e, g, false))
+        if (e->loaded || !is_needed(e, g))
             continue;
         f.e = e;
         BL_TRY(bl_arena_slice(arena, bytes_of(e), &e->weight.slice));
@@ -342,7 +340,7 @@ fail: /* all or nothing, so that a later try starts afresh */
     for (size_t i = 0; i < w->count; i++) {
         entry *e = w->entries[i];
         if (result == BL_OK)
-            e->loaded = e->weight.slice.buffer;
+            e->loaded = e->counted = e->weight.slice.buffer;
         else if (!e->loaded)
             e->weight.slice = (bl_slice){ 0 };
     }

@@ -26,12 +26,12 @@ const bl_weight *bl_weights_vector(bl_weights *w, bl_graph *g, uint32_t n, uint3
 /* Loads those weights of a graph that are not on the device yet: all of them, or none on failure. Takes little host memory, whatever the
  * size. BL_ERROR_MODEL: a value that the storage type cannot hold. */
 bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s);
-/* Device memory that loading them would take, in bytes; `anew`: if none were loaded. UINT64_MAX if the device cannot hold them at all, for
- * which loading gives the reason. */
-uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g, bool anew);
-/* While a generation is only planned: counts those of a graph as loaded, until they are unplanned. */
-void bl_weights_plan(bl_weights *w, const bl_graph *g, bool anew);
-void bl_weights_unplan(bl_weights *w);
+/* Device memory that loading them would take, in bytes. UINT64_MAX if the device cannot hold them at all, for which loading gives the
+ * reason. */
+uint64_t bl_weights_missing(const bl_weights *w, const bl_graph *g);
+/* For plans: from now on bl_weights_missing takes those of a graph for loaded, or none any more (g is NULL); and as they really are. */
+void bl_weights_pretend(bl_weights *w, const bl_graph *g);
+void bl_weights_stop_pretending(bl_weights *w);
 uint64_t bl_weights_bytes(const bl_weights *w);  /* device memory held now */
 /* Frees the device memory; a later load brings the weights back. Graphs recorded with them may not run any more. */
 void bl_weights_release(bl_weights *w);

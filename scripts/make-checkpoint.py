@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a checkpoint of Stable Diffusion's true shapes with random weights, in the layout of the diffusers library.
+"""Writes a checkpoint of Stable Diffusion's true shapes with random weights, in the layout of the diffusers library; or, as clip, a CLIP
+model of the shapes of OpenAI's ViT-L/14, in that of transformers.
 
     scripts/make-checkpoint.py sd15|sd21|sd21-base|clip FOLDER [--type f16|f32|bf16] [--seed N] [--divide N] [--tokenizer FOLDER]
 
@@ -313,6 +314,14 @@ def divided(model, n):
 
 # --- all of it -------------------------------------------------------------------------------------------------------------
 
+def put_tokenizer(folder, options, pad):
+    if not options.tokenizer:
+        write_tokenizer(folder, pad)
+        return
+    for name in "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json":
+        shutil.copy(os.path.join(options.tokenizer, name), folder)
+
+
 def write_checkpoint(folder, options):
     model = MODELS[options.model]
     m = divided(model, options.divide)
@@ -321,12 +330,7 @@ def write_checkpoint(folder, options):
         os.makedirs(os.path.join(folder, part))
     for part, name, value in configurations(m):
         write_json(os.path.join(folder, part), name, value)
-    tokenizer = os.path.join(folder, "tokenizer")
-    if options.tokenizer:
-        for name in "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json":
-            shutil.copy(os.path.join(options.tokenizer, name), tokenizer)
-    else:
-        write_tokenizer(tokenizer, m["pad"])
+    put_tokenizer(os.path.join(folder, "tokenizer"), options, m["pad"])
     for part, build in ("text_encoder", text_encoder), ("unet", unet), ("vae", vae):
         total = sum(product(shape) for shape, _, _ in build(divided(model, 1)).values())
         assert total == model["total"][part], f"{part}: {total} parameters, the published model has {model['total'][part]}"
@@ -341,6 +345,7 @@ def write_clip(folder, options):
     total = sum(product(shape) for shape, _, _ in clip(CLIP).values())
     assert total == CLIP["total"], f"clip: {total} parameters, the published model has {CLIP['total']}"
     os.makedirs(folder)
+    put_tokenizer(folder, options, "<|endoftext|>")
     common = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
     write_json(folder, "config.json", {
         "architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": m["projection"], "logit_scale_init_value": 2.6592,

@@ -4,8 +4,10 @@
 #include "inc/params.h"
 
 // y[h*tq + i, j] = p e^(m_i k_j) / sum over j of the same; p, y [heads*tq, tk], m [tq, 1], k [1, tk], all fp32. y may be p: a lane has
-// read what it needs of a row before it writes, column by column. As in any softmax the largest exponent, of those that count, is
-// taken off first.
+// read what it needs of a row before it writes, column by column.
+//
+// As in any softmax the largest exponent is taken off first. What is then below -80 counts as that: next to a probability it is
+// nothing, but where the favoured column has none the row stays as it is.
 
 layout(push_constant) uniform Push { attention_gain_params p; };
 #include "inc/rows.glsl"
@@ -14,8 +16,7 @@ layout(binding = 1) readonly buffer M { float m[]; };
 layout(binding = 2) readonly buffer K { float k[]; };
 layout(binding = 3) writeonly buffer Y { float y[]; };
 
-// No more than 1: a column without probability may have a larger exponent.
-float power(float at, uint c, float top) { return exp(min(at * k[AT(k, 0, c)] - top, 0.0)); }
+float power(float at, uint c, float top) { return exp(max(at * k[AT(k, 0, c)] - top, -80.0)); }
 
 void main()
 {
@@ -25,8 +26,7 @@ void main()
     const float at = m[AT(m, r % p.tq, 0)];
     float top = -3e38, sum = 0.0;
     for (uint c = 0; c < p.tk; c++)
-        if (probs[AT(p, r, c)] > 0.0)
-            top = max(top, at * k[AT(k, 0, c)]);
+        top = max(top, at * k[AT(k, 0, c)]);
     for (uint c = 0; c < p.tk; c++)
         sum = fma(probs[AT(p, r, c)], power(at, c, top), sum);
     for (uint c = 0; c < p.tk; c++)

@@ -22,18 +22,21 @@ void main()
     const uint last = p.causal != 0 ? min(query, p.tk - 1) : p.tk - 1;  // key that the query sees
     const float scale = p.scale * LOG2E;
     float m = MASKED, l = 0.0;
-    for (uint key = 0; key <= last; key += KEYS) {
-        float s[KEYS];
-        [[unroll]] for (uint j = 0; j < KEYS; j++)
+    for (uint key = 0; key <= last; key += 2 * KEYS) {
+        float s[2 * KEYS];
+        [[unroll]] for (uint j = 0; j < 2 * KEYS; j++)
             s[j] = 0.0;
         [[dont_unroll]] for (uint c = 0; c < H4; c++) {
             const vec4 a = get_q(q_at, c);
-            [[unroll]] for (uint j = 0; j < KEYS; j++)
+            [[unroll]] for (uint j = 0; j < 2 * KEYS; j++)
                 s[j] = dot_onto(s[j], a, get_k(HEAD_AT(k, image * p.tk + min(key + j, p.tk - 1), head), c));
         }
-        [[unroll]] for (uint j = 0; j < KEYS; j++)
-            s[j] = key + j <= last ? s[j] * scale : MASKED;
-        add_block(s, m, l);
+        [[unroll]] for (uint half_of = 0; half_of < 2; half_of++) {
+            float block[KEYS];
+            [[unroll]] for (uint j = 0; j < KEYS; j++)
+                block[j] = key + half_of * KEYS + j <= last ? s[half_of * KEYS + j] * scale : MASKED;
+            add_block(block, m, l);
+        }
     }
     finish(row, head, m, l);
 }

@@ -11,7 +11,7 @@
 layout(local_size_x = 32) in;
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 32;
-const uint KEYS = 8;
+const uint KEYS = 16;
 layout(push_constant) uniform Push { attention_values_bwd_p_params p; };
 HEAD_READ(0, g)
 HEAD_READ(1, v)

@@ -25,6 +25,12 @@ picture sd15 bf16
 picture sd21 f16
 picture sd21-base f32
 
+# A CLIP model for the image loss.
+python3 "$make" clip "$dir/clip" --type bf16 --divide 16
+"$blemish" generate --model "$dir/sd15" --clip "$dir/clip" --object bottle --defect damaged --photo "$dir/sd15.png" --steps 2 --width 64 \
+    --height 64 --progress none --no-cache --out "$dir/clip.png"
+[ -s "$dir/clip.png" ]
+
 # The same seed gives the same bytes, another gives others; a folder that is there is left alone; nothing half made stays behind.
 weights=unet/diffusion_pytorch_model.safetensors
 python3 "$make" sd15 "$dir/again" --type bf16 --divide 16 --tokenizer "$dir/sd15/tokenizer"

@@ -18,7 +18,7 @@
 
 enum {
     FX_TEXT = 16, FX_MLP = 32, FX_TEXT_LAYERS = 2, FX_POSITIONS = 16, FX_VOCABULARY = 586, FX_LEVELS = 2, FX_LAYERS = 1, FX_LATENT = 4,
-    FX_PATH = 256, FX_NAME = 160, FX_TENSORS = 256,
+    FX_VISION = 20, FX_IMAGE = 24, FX_PATCH = 6, FX_PROJECTION = 12, FX_PATH = 256, FX_NAME = 160, FX_TENSORS = 256,
 };
 static const uint32_t fx_unet_channels[FX_LEVELS] = { 16, 32 }, fx_vae_channels[FX_LEVELS] = { 8, 16 };
 
@@ -157,26 +157,45 @@ static inline void fx_resnet(fx_part *p, const char *name, uint32_t in, uint32_t
 
 /* --- networks ----------------------------------------------------------------------------------------------------------- */
 
+static inline void fx_encoder(fx_part *p, const char *name, uint32_t c)
+{
+    static const char *const qkvo[] = { "q_proj", "k_proj", "v_proj", "out_proj" };
+    for (uint32_t i = 0; i < FX_TEXT_LAYERS; i++) {
+        const fx_name layer = fx_at("%s.encoder.layers.%u", name, i);
+        fx_norm(p, fx_at("%.60s.layer_norm1", layer.text).text, c);
+        for (size_t k = 0; k < 4; k++)
+            fx_layer(p, fx_at("%.60s.self_attn.%s", layer.text, qkvo[k]).text, c, c, 0, true);
+        fx_norm(p, fx_at("%.60s.layer_norm2", layer.text).text, c);
+        fx_layer(p, fx_at("%.60s.mlp.fc1", layer.text).text, FX_MLP, c, 0, true);
+        fx_layer(p, fx_at("%.60s.mlp.fc2", layer.text).text, c, FX_MLP, 0, true);
+    }
+}
+
 static inline void fx_text_tensors(fx_part *p)
 {
     const uint64_t tokens = p->o->vocabulary ? p->o->vocabulary : FX_VOCABULARY;
-    static const char *const qkvo[] = { "q_proj", "k_proj", "v_proj", "out_proj" };
     fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ tokens, FX_TEXT }, 2, "text_model.embeddings.token_embedding.weight");
     fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ FX_POSITIONS, FX_TEXT }, 2, "text_model.embeddings.position_embedding.weight");
-    for (uint32_t i = 0; i < FX_TEXT_LAYERS; i++) {
-        const fx_name layer = fx_at("text_model.encoder.layers.%u", i);
-        fx_norm(p, fx_at("%.60s.layer_norm1", layer.text).text, FX_TEXT);
-        for (size_t k = 0; k < 4; k++)
-            fx_layer(p, fx_at("%.60s.self_attn.%s", layer.text, qkvo[k]).text, FX_TEXT, FX_TEXT, 0, true);
-        fx_norm(p, fx_at("%.60s.layer_norm2", layer.text).text, FX_TEXT);
-        fx_layer(p, fx_at("%.60s.mlp.fc1", layer.text).text, FX_MLP, FX_TEXT, 0, true);
-        fx_layer(p, fx_at("%.60s.mlp.fc2", layer.text).text, FX_TEXT, FX_MLP, 0, true);
-    }
+    fx_encoder(p, "text_model", FX_TEXT);
     fx_norm(p, "text_model.final_layer_norm", FX_TEXT);
     if (p->count < FX_TENSORS) { /* as in the published files; of no use to anybody */
         st_tensor *ids = &p->tensors[p->count++];
         *ids = (st_tensor){ .name = "text_model.embeddings.position_ids", .dtype = "I64", .rank = 2, .dims = { 1, FX_POSITIONS } };
     }
+}
+
+static inline void fx_clip_tensors(fx_part *p)
+{
+    const uint64_t places = (FX_IMAGE / FX_PATCH) * (FX_IMAGE / FX_PATCH) + 1;
+    fx_text_tensors(p);
+    fx_layer(p, "text_projection", FX_PROJECTION, FX_TEXT, 0, false);
+    fx_tensor(p, FX_BIAS, (const uint64_t[]){ FX_VISION }, 1, "vision_model.embeddings.class_embedding");
+    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ FX_VISION, 3, FX_PATCH, FX_PATCH }, 4, "vision_model.embeddings.patch_embedding.weight");
+    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ places, FX_VISION }, 2, "vision_model.embeddings.position_embedding.weight");
+    fx_norm(p, "vision_model.pre_layrnorm", FX_VISION);
+    fx_encoder(p, "vision_model", FX_VISION);
+    fx_norm(p, "vision_model.post_layernorm", FX_VISION);
+    fx_layer(p, "visual_projection", FX_PROJECTION, FX_VISION, 0, false);
 }
 
 static inline void fx_transformer(fx_part *p, const char *name, uint32_t c)
@@ -380,21 +399,46 @@ static inline int fx_write(const char *dir, const char *tokenizer, const fx_opti
     return failed;
 }
 
+/* Writes a CLIP model into the new folder `dir`; `tokenizer` NULL: without one. */
+static inline int fx_write_clip(const char *dir, const char *tokenizer, const fx_options *options)
+{
+    static const fx_options defaults = { 0 };
+    static const char *const files[] = { "/vocab.json", "/merges.txt", "/tokenizer_config.json", "/special_tokens_map.json" };
+    const fx_options *o = options ? options : &defaults;
+    char text[1024];
+    int failed = mkdir(dir, 0700);
+    for (size_t i = 0; tokenizer && i < BL_COUNT(files); i++)
+        failed |= fx_copy(tokenizer, dir, files[i]);
+    snprintf(text, sizeof(text), "{\"model_type\":\"clip\",\"projection_dim\":%d,\"text_config\":{\"hidden_size\":%d,"
+             "\"intermediate_size\":%d,\"num_hidden_layers\":%d,\"num_attention_heads\":2,\"max_position_embeddings\":%d,"
+             "\"vocab_size\":%u},\"vision_config\":{\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%d,"
+             "\"num_attention_heads\":4,\"image_size\":%d,\"patch_size\":%d,\"hidden_act\":\"gelu\"}}", FX_PROJECTION, FX_TEXT, FX_MLP,
+             FX_TEXT_LAYERS, FX_POSITIONS, o->vocabulary ? o->vocabulary : FX_VOCABULARY, FX_VISION, FX_MLP, FX_TEXT_LAYERS, FX_IMAGE,
+             FX_PATCH);
+    failed |= fx_write_text(dir, "config.json", text);
+    return failed | fx_write_part(dir, "model.safetensors", o, fx_clip_tensors);
+}
+
+static inline void fx_remove_files(const char *dir)
+{
+    char path[2 * FX_PATH];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+    rmdir(dir);
+}
+
 /* Removes the checkpoint and its folder; a missing one is accepted. */
 static inline void fx_remove(const char *dir)
 {
-    char folder[FX_PATH], path[2 * FX_PATH];
-    for (size_t i = 0; i < BL_COUNT(fx_folders); i++) {
-        DIR *d = opendir(fx_path(folder, dir, fx_folders[i]));
-        for (struct dirent *e; d && (e = readdir(d));) {
-            snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-            if (e->d_name[0] != '.')
-                unlink(path);
-        }
-        if (d)
-            closedir(d);
-        rmdir(folder);
-    }
-    rmdir(dir);
+    char folder[FX_PATH];
+    for (size_t i = 0; i < BL_COUNT(fx_folders); i++)
+        fx_remove_files(fx_path(folder, dir, fx_folders[i]));
+    fx_remove_files(dir);
 }
 #endif

@@ -218,14 +218,20 @@ static void graphs_load_what_they_name(void **state)
         bl_graph *first = graph_of(w, 1 << 0 | 1 << 3), *second = graph_of(w, 1 << 3 | 1 << 5 | 1 << 2);
         assert_int_equal(bl_weights_bytes(w), 0);
         for (int round = 0; round < 20; round++) {
-            const uint64_t one = bl_weights_missing(w, first, false), other = bl_weights_missing(w, second, false);
+            const uint64_t one = bl_weights_missing(w, first), other = bl_weights_missing(w, second);
             assert_true(one > 0 && one < 2048 && other > 2201 * 1030 * 2);
             expect(BL_OK, bl_weights_load(w, first, stream));
-            assert_int_equal(bl_weights_missing(w, first, false), 0);
-            assert_int_equal(bl_weights_missing(w, first, true), one);
+            assert_int_equal(bl_weights_missing(w, first), 0);
+            bl_weights_pretend(w, NULL); /* a plan drops them, */
+            assert_int_equal(bl_weights_missing(w, first), one);
+            bl_weights_pretend(w, second); /* and takes others, with which they share one */
+            assert_int_equal(bl_weights_missing(w, second), 0);
+            assert_true(bl_weights_missing(w, first) > 0);
+            bl_weights_stop_pretending(w);
+            assert_int_equal(bl_weights_missing(w, first), 0);
             assert_int_equal(bl_weights_bytes(w), one);
             assert_null(ask(w, second, 2)->slice.buffer);
-            const uint64_t rest = bl_weights_missing(w, second, false);
+            const uint64_t rest = bl_weights_missing(w, second);
             assert_true(small ? rest <= other : rest < other); /* the bias is there */
             expect(BL_OK, bl_weights_load(w, second, stream));
             expect(BL_OK, bl_weights_load(w, second, stream)); /* nothing left to do */
@@ -237,7 +243,7 @@ static void graphs_load_what_they_name(void **state)
             assert_int_equal(bl_weights_bytes(w), 0);
             assert_int_equal(device->bytes, idle_bytes);
             assert_null(ask(w, first, 0)->slice.buffer);
-            assert_int_equal(bl_weights_missing(w, second, false), other);
+            assert_int_equal(bl_weights_missing(w, second), other);
         }
         bl_graph_destroy(&first);
         bl_graph_destroy(&second);
@@ -266,7 +272,7 @@ static void a_load_is_all_or_nothing(void **state)
 
     device->limits.allocation = 4096;
     bl_graph *wide = graph_of(w, 1 << 5);
-    assert_true(bl_weights_missing(w, wide, false) == UINT64_MAX);
+    assert_true(bl_weights_missing(w, wide) == UINT64_MAX);
     expect(BL_ERROR_MEMORY, bl_weights_load(w, wide, stream));
     device->limits.allocation = allocation;
     bl_graph_destroy(&good);
