@@ -5,16 +5,18 @@
 #include "session.h"
 #include "signals.h"
 #include "trace.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct generate_values {
     const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *out;
-    const char *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *attention, *trace, *plot;
-    float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain, mask_smallest, mask_largest;
+    const char *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
+    float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain;
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
+    range_value mask_size;
     seed_value seed;
-    bool force, dry_run, words_mean, no_change_mask, measure;
+    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention;
     session_options on;
 } generate_values;
 
@@ -36,6 +38,33 @@ typedef struct job {
 /* On the command line 0 is 0; in the library it is the default, and a negative number none. */
 static float or_none(float v) { return v > 0 ? v : -1; }
 
+/* --mask names a file, not a way to make one. */
+static bool mask_is_file(const generate_values *v)
+{
+    return v->mask && strcmp(v->mask, "auto") && strcmp(v->mask, "foreground") && strcmp(v->mask, "none");
+}
+
+/* The shape to draw; NULL: none, or what the library thinks best. */
+static const char *mask_shape(const generate_values *v)
+{
+    return !v->mask || mask_is_file(v) ? NULL : strcmp(v->mask, "auto") ? v->mask : v->mask_shape;
+}
+
+/* There are words to guide, by the look of it; the library parses them. */
+static bool is_guided(const generate_values *v) { return v->photo && (v->defect || (v->prompt && strstr(v->prompt, "[["))); }
+
+static picture_wishes wishes_of(const generate_values *v)
+{
+    return (picture_wishes){ .out = v->out, .trace = v->trace, .plot = v->plot, .mask = is_guided(v) && !v->no_mask_out,
+                             .region = v->save_region, .attention = v->save_attention };
+}
+
+static bool names_of(const generate_values *v, uint32_t index, char *names[PICTURE_FILES])
+{
+    const picture_wishes wishes = wishes_of(v);
+    return picture_names(&wishes, v->count > 1 ? index + 1 : 0, names);
+}
+
 static bl_generate_options options_of(const job *j, uint64_t seed)
 {
     const generate_values *v = j->values;
@@ -44,6 +73,9 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.negative_prompt = v->negative;
     options.photo = v->photo ? &j->photo : NULL;
     options.mask = j->mask.pixels ? &j->mask : NULL;
+    options.mask_shape = mask_shape(v);
+    options.mask_smallest = v->mask_size.low;
+    options.mask_largest = v->mask_size.high;
     options.width = v->width;
     options.height = v->height;
     options.steps = v->steps;
@@ -70,76 +102,93 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.image_share = or_none(v->image_share);
     options.gain = or_none(v->gain);
     options.odd_off = v->odd_off;
-    options.measure = v->measure;
-    options.no_change_mask = v->no_change_mask;
+    options.no_change_mask = v->no_mask_out;
     return options;
 }
 
-/* "nut.png" and "_mask.png" give "nut_mask.png"; to be freed. */
-static char *beside(const char *path, const char *ending)
+/* Why a file of a picture cannot be written, noted. */
+static bl_result check_names(job *j, char *names[PICTURE_FILES])
 {
-    const size_t stem = strlen(path) - 4, size = stem + strlen(ending) + 1;
-    char *out = malloc(size);
-    if (out)
-        snprintf(out, size, "%.*s%s", (int)stem, path, ending);
-    return out;
-}
-
-static bl_result write_extra(job *j, const char *path, const bl_image *image)
-{
-    bl_result result = image->pixels ? bl_image_write_png(path, image, NULL, 0) : BL_OK;
-    if (result == BL_OK && image->pixels)
-        session_say(&j->s, "%s", path);
-    return result;
+    char reason[768];
+    for (int i = 0; i < PICTURE_FILES; i++)
+        if (names[i] && !picture_may_write(names[i], j->values->force, reason, sizeof(reason)))
+            return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+    return BL_OK;
 }
 
 /* The picture last: when it is there, all that belongs to it is. */
-static bl_result write_all(job *j, const char *path, const bl_generate_result *made)
+static bl_result write_files(job *j, char *names[PICTURE_FILES], const bl_generate_result *made)
 {
-    const generate_values *v = j->values;
-    char *mask = beside(path, "_mask.png");
-    bl_result result = mask ? write_extra(j, mask, &made->mask) : session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
-    free(mask);
-    if (result == BL_OK && v->attention)
-        result = write_extra(j, v->attention, &made->attention);
-    if (result == BL_OK && v->trace && !trace_write(v->trace, made))
-        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written", v->trace);
-    if (result == BL_OK && v->plot)
-        result = trace_plot(v->plot, made);
-    return result == BL_OK ? picture_write(path, made, v->photo != NULL) : result;
+    const bl_image *images[PICTURE_FILES] = { [PICTURE_MASK] = &made->mask, [PICTURE_REGION] = &made->region,
+                                              [PICTURE_ATTENTION] = &made->attention };
+    bl_result result = BL_OK;
+    for (int i = 0; i < PICTURE_FILES && result == BL_OK; i++)
+        if (names[i] && images[i] && images[i]->pixels)
+            result = bl_image_write_png(names[i], images[i], NULL, 0);
+    if (result == BL_OK && names[PICTURE_TRACE] && !trace_write(names[PICTURE_TRACE], made))
+        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", names[PICTURE_TRACE], strerror(errno));
+    if (result == BL_OK && names[PICTURE_PLOT])
+        result = trace_plot(names[PICTURE_PLOT], made);
+    return result == BL_OK ? picture_write(names[PICTURE_IMAGE], made, j->values->photo != NULL) : result;
 }
 
-static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
+static bl_result make(job *j, uint64_t seed, char *names[PICTURE_FILES], bl_generate_result *made)
 {
-    const generate_values *v = j->values;
     const bl_generate_options options = options_of(j, seed);
     bl_result result = bl_generate(j->model, &options, made);
-    if (result != BL_OK)
-        return result;
-    if (signals_stop()) /* too late for the library to see */
-        return BL_ERROR_CANCELLED;
-    char reason[768];
-    if (!picture_may_write(path, v->force, reason, sizeof(reason))) /* again: it took minutes */
-        return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
-    return write_all(j, path, made);
+    if (result == BL_OK && signals_stop()) /* too late for the library to see */
+        result = BL_ERROR_CANCELLED;
+    if (result == BL_OK)
+        result = check_names(j, names); /* again: it took minutes */
+    return result == BL_OK ? write_files(j, names, made) : result;
+}
+
+/* Names of what was written besides the picture. */
+static void add_names(json_t *item, char *names[PICTURE_FILES], const bl_generate_result *made)
+{
+    static const char *const keys[PICTURE_FILES] = { NULL, "mask", "region", "attention", "trace", "plot" };
+    const bool written[PICTURE_FILES] = { false, made->mask.pixels, made->region.pixels, made->attention.pixels, true, true };
+    for (int i = 0; i < PICTURE_FILES; i++)
+        if (names[i] && written[i])
+            json_object_set_new(item, keys[i], json_text(names[i]));
 }
 
 /* Keeps what --json tells of one picture, made or failed. */
-static void keep(job *j, const char *path, uint64_t seed, const bl_generate_result *made, bl_result result)
+static void keep(job *j, char *names[PICTURE_FILES], uint64_t seed, const bl_generate_result *made, bl_result result)
 {
     char number[24]; /* as text: many readers of JSON keep 53 bits of a number */
     snprintf(number, sizeof(number), "%llu", (unsigned long long)seed);
     json_t *item;
-    if (result == BL_OK)
-        item = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:I, s:o}", "path", path, "seed", number, "width", (int)made->image.width,
-                         "height", (int)made->image.height, "steps_run", (int)made->steps_run, "seconds", made->seconds,
-                         "device_bytes", (json_int_t)made->device_bytes, "parameters", json_loads(made->parameters, 0, NULL));
-    else
+    if (result == BL_OK) {
+        item = json_pack("{s:o, s:s, s:i, s:i, s:i, s:f, s:I, s:i, s:i, s:i, s:f, s:f, s:o}", "path", json_text(names[PICTURE_IMAGE]),
+                         "seed", number, "width", (int)made->image.width, "height", (int)made->image.height, "steps_run",
+                         (int)made->steps_run, "seconds", made->seconds, "device_bytes", (json_int_t)made->device_bytes, "unet_forwards",
+                         (int)made->forwards, "unet_backwards", (int)made->backwards, "decodes", (int)made->decodes, "gflop", made->gflop,
+                         "plain_gflop", made->plain_gflop, "parameters", json_loads(made->parameters, 0, NULL));
+        add_names(item, names, made);
+    } else {
         item = json_pack("{s:n, s:s, s:o}", "path", "seed", number, "error", session_error_json(&j->s, result));
+    }
     if (j->files && json_array_append_new(j->files, item)) {
         json_decref(j->files);
         j->files = NULL;
     }
+}
+
+/* What it took, and how much of the picture the mask covers. */
+static void say_cost(job *j, const char *path, const bl_generate_result *made)
+{
+    char bytes[16];
+    const size_t pixels = (size_t)made->image.width * made->image.height;
+    size_t white = 0;
+    for (size_t i = 0; made->mask.pixels && i < pixels; i++)
+        white += made->mask.pixels[i] != 0;
+    session_say(&j->s, "%s: %ux%u pixels, %u steps, %s of device memory", path, made->image.width, made->image.height, made->steps_run,
+                format_bytes(bytes, (double)made->device_bytes));
+    session_say(&j->s, "%s: U-Net %u times forward, %u backward, %u pictures decoded; %.1f GFLOP, %.2f times the plain loop's", path,
+                made->forwards, made->backwards, made->decodes, made->gflop, made->gflop / made->plain_gflop);
+    if (made->mask.pixels)
+        session_say(&j->s, "%s: the mask covers %.2f %% of the picture", path, 100.0 * (double)white / (double)pixels);
 }
 
 static bl_result one_picture(job *j, uint32_t index)
@@ -147,29 +196,28 @@ static bl_result one_picture(job *j, uint32_t index)
     const generate_values *v = j->values;
     const uint64_t seed = j->seed + index;
     bl_generate_result made = { 0 };
-    char bytes[16], *path = picture_path(v->out, v->count > 1 ? index + 1 : 0);
+    char *names[PICTURE_FILES];
     *j->s.reason = 0;
-    if (!path)
-        return session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
+    bl_result result = names_of(v, index, names) ? BL_OK : session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
     j->s.progress.item = index + 1;
     j->s.progress.items = v->count;
-    const bl_result result = make(j, seed, path, &made);
-    keep(j, path, seed, &made, result);
     if (result == BL_OK) {
+        result = make(j, seed, names, &made);
+        keep(j, names, seed, &made, result);
+    }
+    if (result == BL_OK) {
+        const char *path = names[PICTURE_IMAGE];
         j->written++;
         j->device_bytes = made.device_bytes > j->device_bytes ? made.device_bytes : j->device_bytes;
         session_say(&j->s, "%s: seed %llu, %.1f s", path, (unsigned long long)seed, made.seconds);
         if (v->on.verbose)
-            session_say(&j->s, "%s: %ux%u pixels, %u steps, %s of device memory; U-Net %u forward, %u backward, %u decodings; %.1f GFLOP, "
-                        "%.2f times those of the plain loop", path, made.image.width, made.image.height, made.steps_run,
-                        format_bytes(bytes, (double)made.device_bytes), made.forwards, made.backwards, made.decodes, made.gflop,
-                        made.gflop / made.plain_gflop);
+            say_cost(j, path, &made);
         progress_clear(&j->s.progress);
         if (!v->on.json)
             print_line("%s", path);
     }
     bl_generate_result_free(&made);
-    free(path);
+    picture_names_free(names);
     return result;
 }
 
@@ -225,64 +273,55 @@ static int dry_run(job *j)
 
 /* --- the run ----------------------------------------------------------------------------------------------------------- */
 
+/* Two files of one name. */
+static int check_collisions(const command *c, const generate_values *v)
+{
+    char *names[PICTURE_FILES];
+    int code = names_of(v, 0, names) ? 0 : -BL_ERROR_MEMORY;
+    for (int i = 0; i < PICTURE_FILES; i++)
+        for (int k = 0; k < i && !code; k++)
+            if (names[i] && names[k] && !strcmp(names[i], names[k]))
+                code = options_refuse(c, "two files would be named \"%s\"", names[i]);
+    picture_names_free(names);
+    return code;
+}
+
 /* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
 static int check_values(const command *c, const generate_values *v)
 {
-    const struct { const char *name, *path; } files[] = { { "out", v->out }, { "save-attention", v->attention }, { "plot", v->plot } };
+    const struct { const char *name, *path; } files[] = { { "out", v->out }, { "plot", v->plot } };
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
         if (files[i].path && !picture_has_png_name(files[i].path))
             return options_refuse(c, "--%s: \"%s\" must end in .png, the only format written", files[i].name, files[i].path);
     if (!v->prompt && (!v->object || !v->defect))
         return options_refuse(c, "--prompt TEXT is missing, or --object and --defect");
-    if (v->count > 1 && (v->attention || v->trace || v->plot))
-        return options_refuse(c, "--save-attention, --trace and --plot are for one picture, not for --count %u", v->count);
-    if (v->mask_smallest > v->mask_largest)
-        return options_refuse(c, "--mask-smallest is %g, above --mask-largest, %g", (double)v->mask_smallest, (double)v->mask_largest);
+    if (v->save_attention && !is_guided(v))
+        return options_refuse(c, "--save-attention: no words are guided: it needs --photo, and --defect or a prompt with [[words]]");
+    if (v->guided_last && v->guided_first > v->guided_last)
+        return options_refuse(c, "--guided-first is %u, after --guided-last, %u", v->guided_first, v->guided_last);
     if (!v->seed.random && v->seed.value > UINT64_MAX - (v->count - 1))
         return options_refuse(c, "--count: the seed of picture %u would be above 2^64 - 1", v->count);
-    return 0;
-}
-
-/* --mask names a file, not a way to make one. */
-static bool mask_file(const generate_values *v)
-{
-    return v->mask && strcmp(v->mask, "auto") && strcmp(v->mask, "foreground") && strcmp(v->mask, "none");
-}
-
-/* Where the photo may change: as told, else with guided words its foreground. */
-static bl_result read_mask(job *j)
-{
-    const generate_values *v = j->values;
-    const bool guided = v->defect || (v->prompt && strstr(v->prompt, "[["));
-    if (mask_file(v))
-        return bl_image_read(v->mask, 1, &j->mask);
-    if (!v->photo || (v->mask && !strcmp(v->mask, "none")) || (!v->mask && !guided) ||
-        (!v->mask && v->method && !strcmp(v->method, "anomalyany")))
-        return BL_OK;
-    const bl_mask_options options = { sizeof(options), v->mask && !strcmp(v->mask, "auto") ? v->mask_shape : "foreground", v->mask_smallest,
-                                      v->mask_largest, j->seed };
-    return bl_mask_auto(&j->photo, &options, &j->mask);
+    return check_collisions(c, v);
 }
 
 /* Every output name, before minutes are spent; neither the photo nor the mask is ever replaced. */
 static bl_result check_outputs(job *j)
 {
     const generate_values *v = j->values;
-    char reason[768];
-    for (uint32_t i = 0; i < v->count; i++) {
-        char *path = picture_path(v->out, v->count > 1 ? i + 1 : 0);
-        bl_result result = BL_OK;
-        if (!path)
+    bl_result result = BL_OK;
+    for (uint32_t i = 0; i < v->count && result == BL_OK; i++) {
+        char *names[PICTURE_FILES];
+        if (!names_of(v, i, names))
             result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
-        else if ((v->photo && picture_same_file(path, v->photo)) || (mask_file(v) && picture_same_file(path, v->mask)))
-            result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", path);
-        else if (!picture_may_write(path, v->force, reason, sizeof(reason)))
-            result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
-        free(path);
-        if (result != BL_OK)
-            return result;
+        for (int k = 0; k < PICTURE_FILES && result == BL_OK; k++)
+            if (names[k] && ((v->photo && picture_same_file(names[k], v->photo)) ||
+                             (mask_is_file(v) && picture_same_file(names[k], v->mask))))
+                result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", names[k]);
+        if (result == BL_OK)
+            result = check_names(j, names);
+        picture_names_free(names);
     }
-    return BL_OK;
+    return result;
 }
 
 static bl_result choose_seed(job *j)
@@ -308,8 +347,8 @@ static bl_result prepare(job *j)
         result = choose_seed(j);
     if (result == BL_OK && v->photo)
         result = bl_image_read(v->photo, 3, &j->photo);
-    if (result == BL_OK)
-        result = read_mask(j);
+    if (result == BL_OK && mask_is_file(v))
+        result = bl_image_read(v->mask, 1, &j->mask);
     if (result == BL_OK)
         result = session_open(&j->s);
     if (result == BL_OK)
@@ -377,13 +416,15 @@ static int run(const command *self, int argc, char **argv)
 {
     generate_values values = { 0 };
     operands rest;
-    if (!options_parse(self, argc, argv, &values, &rest) || check_values(self, &values))
+    if (!options_parse(self, argc, argv, &values, &rest))
         return EXIT_USAGE;
+    int code = check_values(self, &values);
+    if (code)
+        return code;
 
     job j = { .values = &values, .files = json_array() };
     session_begin(&j.s, self, &values.on);
     const bl_result prepared = prepare(&j);
-    int code;
     if (prepared == BL_ERROR_CANCELLED)
         code = interrupted(&j);
     else if (prepared != BL_OK)
@@ -432,8 +473,8 @@ static const cli_option options[] = {
     { .name = "negative", .letter = 'n', .argument = "TEXT", .type = OPTION_TEXT, AT(negative),
       .help = "what it should not show", .otherwise = "nothing" },
     { .name = "out", .letter = 'o', .argument = "FILE.png", .type = OPTION_PATH, AT(out), .value = "blemish.png",
-      .help = "the picture; its folder must exist. With --count, FILE-0001.png and so on" },
-    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace the picture if it exists" },
+      .help = "the picture, and FILE_mask.png of what changed; its folder must exist. With --count, FILE-0001.png and so on" },
+    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace files that exist" },
     { .name = "count", .letter = 'c', .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 9999, AT(count), .value = "1",
       .help = "number of pictures, with seeds SEED, SEED+1, ..." },
 
@@ -443,14 +484,13 @@ static const cli_option options[] = {
     { .group = "From a photo", .name = "photo", .argument = "FILE", .type = OPTION_PATH, AT(photo),
       .help = "PNG or JPEG to start from, any size", .otherwise = "none, the words alone" },
     { .name = "mask", .argument = "FILE|auto|foreground|none", .type = OPTION_PATH, AT(mask), .needs = "photo",
-      .help = "grey picture: the photo may change only where it is not black. auto: a random shape on the object, by the seed of the first "
-              "picture", .otherwise = "the object (foreground) with guided words, else everywhere" },
-    { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape), .value = "ellipse",
-      .help = "of --mask auto" },
-    { .name = "mask-smallest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_smallest), .value = "0.05",
-      .help = "size of --mask auto, as a share of the object: at least" },
-    { .name = "mask-largest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_largest), .value = "0.25",
-      .help = "and at most" },
+      .help = "where the photo may change: a grey picture, where it is not black; auto: a random shape on the object, another for every "
+              "seed; foreground: the object, found by its brightness; none: everywhere",
+      .otherwise = "foreground with guided words, else none" },
+    { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape),
+      .value = "ellipse", .help = "of --mask auto; freeform is a stroke, perlin noise in patches" },
+    { .name = "mask-size", .argument = "MIN-MAX", .type = OPTION_RANGE, .min = 0, .max = 1, .above = true, AT(mask_size),
+      .value = "0.05-0.25", .help = "of --mask auto, as a share of the object" },
     { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
       .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
 
@@ -465,17 +505,19 @@ static const cli_option options[] = {
     { .name = "height", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8, AT(height),
       .help = "of the picture; Stable Diffusion needs multiples of 64", .otherwise = "the model's own" },
     { .name = "scheduler", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ddim|pndm|pndm-diffusers", AT(scheduler),
-      .help = "pndm-diffusers starts in mid-table as diffusers does, for comparison", .otherwise = "what scheduler_config.json says" },
+      .help = "pndm-diffusers starts in mid-table as diffusers does, for comparison",
+      .otherwise = "ddim with method cut, else what scheduler_config.json says" },
     { .name = "spacing", .argument = "NAME", .type = OPTION_CHOICE, .choices = "leading|trailing|linspace", AT(spacing),
       .help = "which timesteps are visited", .otherwise = "what scheduler_config.json says" },
     { .group = "How the defect is made", .name = "method", .argument = "NAME", .type = OPTION_CHOICE, .choices = "cut|anomalyany|attend|sd",
-      AT(method), .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: the "
-      "authors' published code, step for step. attend: attention is raised directly, without a gradient. sd: plain image-to-image",
+      AT(method),
+      .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: the authors' "
+              "published code, step for step. attend: attention is raised directly, without a gradient. sd: plain image-to-image",
       .otherwise = "cut with a photo and guided words, else sd" },
     { .name = "clip", .argument = "DIR", .type = OPTION_PATH, AT(clip), .needs = "photo",
       .help = "CLIP model (ViT-L/14): the picture is also led towards the words by its image loss", .otherwise = "none" },
-    { .name = "lambda", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1e6, AT(lambda), .value = "0",
-      .help = "step size of cut, or of anomalyany's strong update; 0: 10, or 20" },
+    { .name = "lambda", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1e6, .above = true, AT(lambda),
+      .help = "step size of cut, or of anomalyany's strong update", .otherwise = "10, or 20 with anomalyany" },
     { .name = "growth", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1000, AT(growth), .value = "1",
       .help = "the first guided step of cut is 1 + X times as large as the last" },
     { .name = "inner", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 100, AT(inner), .value = "1",
@@ -499,20 +541,21 @@ static const cli_option options[] = {
     { .name = "odd-off", .argument = "LIST", .type = OPTION_TEXT, .min = 1, AT(odd_off),
       .help = "anomalyany: oddities of the published code to leave out, of scheduler,maps,blend,prompt,gate, or all", .otherwise = "none" },
 
-    { .group = "What to keep besides the picture", .name = "no-mask-out", .type = OPTION_FLAG, AT(no_change_mask),
+    { .group = "What to keep besides the picture", .name = "no-mask-out", .type = OPTION_FLAG, AT(no_mask_out),
       .help = "no FILE_mask.png of what changed, which costs a second, defect-free denoising" },
-    { .name = "save-attention", .argument = "FILE.png", .type = OPTION_PATH, AT(attention),
-      .help = "the guided words' attention over the picture" },
-    { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace), .help = "loss, localisation, gradient and step size of every update, as "
-      "JSON lines" },
+    { .name = "save-region", .type = OPTION_FLAG, AT(save_region), .needs = "photo",
+      .help = "FILE_region.png: the mask that was given or drawn, where the photo might change" },
+    { .name = "save-attention", .type = OPTION_FLAG, AT(save_attention), .needs = "photo",
+      .help = "FILE_attention.png: the guided words' attention at the last step, over the picture" },
+    { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
+      .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
-    { .name = "measure", .type = OPTION_FLAG, AT(measure), .help = "cut: evaluate the loss after the updates of each step, too, for the trace" },
     SESSION_OPTIONS(generate_values),
 };
 
 const command command_generate = {
     .name = "generate", .summary = "makes pictures from words, or from a photo and words",
-    .usage = "--model DIR (--prompt TEXT | --object TEXT --defect TEXT --photo FILE) [options]",
+    .usage = "-m DIR (-p TEXT | --object TEXT --defect TEXT) ...",
     .text = "Makes a picture of a defect that nobody has photographed from a photo of a\n"
             "normal product and a few words, with a Stable Diffusion checkpoint on your GPU,\n"
             "and FILE_mask.png, which shows what changed. Or makes a picture from words.\n"
@@ -520,7 +563,8 @@ const command command_generate = {
             "The parameters are stored in the picture, and so is the mark that a model made\n"
             "it (IPTC digital source type). Nothing is written when it is interrupted or\n"
             "fails.",
-    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut --defect cracked\n"
+    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut \\\n"
+                "      --defect cracked --mask auto --count 20 --out cracked.png\n"
                 "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
                 "  blemish generate -m ~/models/sd15 -p \"a photo of a cracked hazelnut\" \\\n"
                 "      --photo nut.png --mask spot.png --strength 0.6 --count 4 --out crack.png\n",

@@ -83,6 +83,18 @@ static bool parse_size(const char *s, uint64_t *bytes)
     return *bytes > 0;
 }
 
+/* MIN-MAX, or one number for both; written without "1e-3". */
+static bool parse_range(const char *s, double *low, double *high)
+{
+    char first[32];
+    const size_t length = strcspn(s, "-");
+    if (length >= sizeof(first))
+        return false;
+    memcpy(first, s, length);
+    first[length] = 0;
+    return parse_number(first, low) && parse_number(s[length] ? s + length + 1 : s, high) && *low <= *high;
+}
+
 static bool is_choice(const char *choices, const char *text)
 {
     const size_t length = strlen(text);
@@ -104,9 +116,9 @@ static void describe_range(const cli_option *o, char *out, size_t size)
         snprintf(out, size, "%.0f to %.0f, a multiple of %u", o->min, o->max, o->multiple);
     } else if (o->type == OPTION_WHOLE) {
         snprintf(out, size, "%.0f to %.0f", o->min, o->max);
-    } else if (o->type == OPTION_NUMBER && o->above) {
+    } else if (o->above) {
         snprintf(out, size, "above %g, at most %g", o->min, o->max);
-    } else if (o->type == OPTION_NUMBER) {
+    } else if (o->type == OPTION_NUMBER || o->type == OPTION_RANGE) {
         snprintf(out, size, "%g to %g", o->min, o->max);
     }
 }
@@ -117,7 +129,7 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
     void *where = (char *)values + o->where;
     char range[160];
     uint64_t whole = 0;
-    double number = 0;
+    double number = 0, high = 0;
     bool valid;
     describe_range(o, range, sizeof(range));
     switch (o->type) {
@@ -151,6 +163,12 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
         if (!valid || (o->above && (float)number <= (float)o->min)) /* as a float: 1e-99 must not become 0 */
             return options_refuse(c, "%s: must be a number, %s, not \"%s\"", label, range, text), false;
         *(float *)where = (float)number;
+        return true;
+    case OPTION_RANGE:
+        valid = parse_range(text, &number, &high) && number >= o->min && high <= o->max;
+        if (!valid || (o->above && (float)number <= (float)o->min))
+            return options_refuse(c, "%s: must be two numbers MIN-MAX, %s, not \"%s\"", label, range, text), false;
+        *(range_value *)where = (range_value){ (float)number, (float)high };
         return true;
     case OPTION_SEED:
         *(seed_value *)where = (seed_value){ .random = !strcmp(text, "random") };

@@ -17,6 +17,7 @@ typedef enum option_type {
     OPTION_CHOICE, /* const char *: one of `choices` */
     OPTION_WHOLE,  /* uint32_t: min to max, a multiple of `multiple` */
     OPTION_NUMBER, /* float: min to max, or above min */
+    OPTION_RANGE,  /* range_value: "0.05-0.25", each as a number, the first not above the second; or one number for both */
     OPTION_SEED,   /* seed_value */
     OPTION_SIZE,   /* uint64_t: bytes, above 0, with K, M or G behind for powers of 1024 */
 } option_type;
@@ -25,6 +26,10 @@ typedef struct seed_value {
     bool random; /* the command draws one */
     uint64_t value;
 } seed_value;
+
+typedef struct range_value {
+    float low, high;
+} range_value;
 
 typedef struct cli_option {
     const char *group;     /* opens a section of the help text; NULL: the section goes on */

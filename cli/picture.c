@@ -15,15 +15,42 @@ bool picture_has_png_name(const char *path)
     return length > EXTENSION && path[length - EXTENSION - 1] != '/' && !strcasecmp(path + length - EXTENSION, ".png");
 }
 
-char *picture_path(const char *out, uint32_t number)
+/* "nut.png", 3 and "_mask.png" give "nut-0003_mask.png"; NULL keeps the ending that there is. */
+static char *name_of(const char *path, uint32_t number, const char *ending)
 {
-    const size_t length = strlen(out);
-    char *path = malloc(length + 16);
-    if (path && number)
-        snprintf(path, length + 16, "%.*s-%04u%s", (int)(length - EXTENSION), out, number, out + length - EXTENSION);
-    else if (path)
-        memcpy(path, out, length + 1);
-    return path;
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    const char *stem_end = dot && dot > base ? dot : path + strlen(path);
+    const size_t size = strlen(path) + 32 + (ending ? strlen(ending) : 0);
+    char *name = malloc(size), digits[16] = "";
+    if (number)
+        snprintf(digits, sizeof(digits), "-%04u", number);
+    if (name)
+        snprintf(name, size, "%.*s%s%s", (int)(stem_end - path), path, digits, ending ? ending : stem_end);
+    return name;
+}
+
+bool picture_names(const picture_wishes *w, uint32_t number, char *names[PICTURE_FILES])
+{
+    const struct { const char *path, *ending; } of[PICTURE_FILES] = {
+        [PICTURE_IMAGE] = { w->out, NULL },
+        [PICTURE_MASK] = { w->mask ? w->out : NULL, "_mask.png" },
+        [PICTURE_REGION] = { w->region ? w->out : NULL, "_region.png" },
+        [PICTURE_ATTENTION] = { w->attention ? w->out : NULL, "_attention.png" },
+        [PICTURE_TRACE] = { w->trace, NULL },
+        [PICTURE_PLOT] = { w->plot, NULL },
+    };
+    bool ok = true;
+    for (int i = 0; i < PICTURE_FILES; i++) {
+        names[i] = of[i].path ? name_of(of[i].path, number, of[i].ending) : NULL;
+        ok = ok && (names[i] || !of[i].path);
+    }
+    return ok;
+}
+
+void picture_names_free(char *names[PICTURE_FILES])
+{
+    for (int i = 0; i < PICTURE_FILES; i++)
+        free(names[i]);
 }
 
 bool picture_same_file(const char *a, const char *b)

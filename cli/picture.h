@@ -4,8 +4,20 @@
 #include "blemish.h"
 #include <stdbool.h>
 
-/* "nut.png" for number 0, else "nut-0001.png"; to be freed, NULL when memory runs out. `out` ends in ".png". */
-char *picture_path(const char *out, uint32_t number);
+/* The files of one picture. */
+typedef enum picture_file {
+    PICTURE_IMAGE, PICTURE_MASK, PICTURE_REGION, PICTURE_ATTENTION, PICTURE_TRACE, PICTURE_PLOT, PICTURE_FILES
+} picture_file;
+
+/* Which files are wanted. */
+typedef struct picture_wishes {
+    const char *out, *trace, *plot; /* their names; the latter two may be NULL */
+    bool mask, region, attention;   /* beside the picture: "nut_mask.png" */
+} picture_wishes;
+/* Their names for picture `number`: "nut.png" and "nut_mask.png" for 0, else "nut-0001.png" and "nut-0001_mask.png"; NULL for what is not
+ * wanted. False when memory runs out; freed by picture_names_free in any case. */
+bool picture_names(const picture_wishes *wishes, uint32_t number, char *names[PICTURE_FILES]);
+void picture_names_free(char *names[PICTURE_FILES]);
 bool picture_has_png_name(const char *path);
 /* Both name the same existing file. */
 bool picture_same_file(const char *a, const char *b);

@@ -1,5 +1,6 @@
 /* Layer 6. */
 #include "trace.h"
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,26 +38,37 @@ static json_t *summary(const bl_generate_result *made)
                      memory);
 }
 
+static json_t *update_json(const bl_trace_step *s)
+{
+    json_t *o = json_pack("{s:s,s:i,s:i,s:o,s:o,s:o,s:i,s:[i,i]}", "kind", s->measured ? "measured" : "update", "step", (int)s->step,
+                          "inner", (int)s->inner, "t", number((double)s->timestep), "attention_loss", number((double)s->attention_loss),
+                          "image_loss", number((double)s->image_loss), "n", (int)s->n, "peak", (int)s->x, (int)s->y);
+    if (o && !s->measured)
+        json_object_update_new(o, json_pack("{s:o,s:o,s:o}", "gradient_norm", number((double)s->gradient_norm), "alpha",
+                                            number((double)s->alpha), "seconds", number((double)s->seconds)));
+    return o;
+}
+
 bool trace_write(const char *path, const bl_generate_result *made)
 {
     FILE *f = fopen(path, "w");
-    bool ok = f && print_object(f, summary(made));
-    for (uint32_t i = 0; ok && i < made->trace_count; i++) {
-        const bl_trace_step *s = &made->trace[i];
-        json_t *o = json_pack("{s:s,s:i,s:i,s:o,s:o,s:o,s:i,s:[i,i]}", "kind", s->measured ? "measured" : "update", "step", (int)s->step, "inner",
-                              (int)s->inner, "t", number((double)s->timestep), "attention_loss", number((double)s->attention_loss), "image_loss",
-                              number((double)s->image_loss), "n", (int)s->n, "peak", (int)s->x, (int)s->y);
-        if (o && !s->measured)
-            json_object_update_new(o, json_pack("{s:o,s:o,s:o}", "gradient_norm", number((double)s->gradient_norm), "alpha",
-                                                number((double)s->alpha), "seconds", number((double)s->seconds)));
-        ok = print_object(f, o);
+    if (!f)
+        return false;
+    bool ok = print_object(f, summary(made));
+    for (uint32_t i = 0; ok && i < made->trace_count; i++)
+        ok = print_object(f, update_json(&made->trace[i]));
+    ok = !fclose(f) && ok;
+    if (!ok) {
+        const int why = errno;
+        remove(path); /* half a trace would look like a whole one */
+        errno = why;
     }
-    return f && !fclose(f) && ok;
+    return ok;
 }
 
 /* --- plot ------------------------------------------------------------------------------------------------------------------- */
 
-enum { WIDTH = 960, PANEL = 190, TOP = 34, LEFT = 90, RIGHT = 20, PANELS = 4, HEIGHT = TOP + PANELS * PANEL + 30 };
+enum { WIDTH = 960, PANEL = 190, TOP = 34, LEFT = 90, RIGHT = 20, PANELS = 4, HEIGHT = TOP + PANELS * PANEL + 36 };
 
 typedef struct canvas {
     bl_image image;
@@ -104,17 +116,55 @@ static double value_of(const bl_trace_step *s, int panel)
     return s->measured && panel > 1 ? NAN : values[panel];
 }
 
-/* One quantity over the updates; what was measured after them in another colour. */
+/* The steps as a line from 0, updates within one spread over it: what is measured after them comes last. */
+typedef struct axis {
+    double spread, end;
+} axis;
+
+static axis axis_of(const bl_generate_result *made)
+{
+    uint32_t inner = 1, steps = made->steps_run;
+    for (uint32_t i = 0; i < made->trace_count; i++) {
+        inner = made->trace[i].inner > inner ? made->trace[i].inner : inner;
+        steps = made->trace[i].step > steps ? made->trace[i].step : steps;
+    }
+    const axis a = { inner, (steps ? steps : 1) - 1 + (inner - 1.0) / inner };
+    return a.end > 0 ? a : (axis){ inner, 1 };
+}
+
+static double across(const axis *a, double at) { return LEFT + (WIDTH - RIGHT - LEFT) * at / a->end; }
+
+/* A number every 1, 2, 5, 10, ... steps, so that they do not touch. */
+static void draw_steps(canvas *c, const axis *a, int top, int bottom, bool numbers)
+{
+    static const int sizes[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500 };
+    size_t k = 0;
+    while (k + 1 < sizeof(sizes) / sizeof(*sizes) && across(a, sizes[k]) - LEFT < 60)
+        k++;
+    for (int step = 1; step - 1 <= a->end; step += step == 1 && sizes[k] > 1 ? sizes[k] - 1 : sizes[k]) {
+        const int x = (int)across(a, step - 1);
+        char label[16];
+        snprintf(label, sizeof(label), "%d", step);
+        box(c, x, top, x + 1, bottom, GRID);
+        box(c, x, bottom, x + 1, bottom + 5, INK);
+        if (numbers)
+            text(c, x - 6 * (int)strlen(label), bottom + 8, INK, label);
+    }
+}
+
+/* One quantity over the steps; what was measured after the updates of a step in another colour. */
 static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
 {
     static const char *const names[PANELS] = { "attention loss", "n: cells above the mean", "|gradient|", "step size alpha" };
     const int top = TOP + panel * PANEL + 26, bottom = TOP + (panel + 1) * PANEL - 16;
+    const axis a = axis_of(made);
     double most = 0;
     char label[64];
     for (uint32_t i = 0; i < made->trace_count; i++)
         most = fmax(most, value_of(&made->trace[i], panel)); /* fmax passes over NaN */
     most = panel == 0 ? fmax(most, 1) : most > 0 ? most * 1.05 : 1;
     text(c, LEFT, top - 22, INK, names[panel]);
+    draw_steps(c, &a, top, bottom, panel == PANELS - 1);
     for (int k = 0; k <= 2; k++) {
         const int y = bottom - (bottom - top) * k / 2;
         box(c, LEFT, y, WIDTH - RIGHT, y + 1, GRID);
@@ -123,11 +173,11 @@ static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
     }
     box(c, LEFT, top, LEFT + 1, bottom, INK);
     box(c, LEFT, bottom, WIDTH - RIGHT, bottom + 1, INK);
-    const double span = made->trace_count > 1 ? made->trace_count - 1.0 : 1;
     double x0 = 0, y0 = NAN;
     for (uint32_t i = 0; i < made->trace_count; i++) {
         const bl_trace_step *s = &made->trace[i];
-        const double v = value_of(s, panel), x = LEFT + (WIDTH - RIGHT - LEFT) * i / span, y = bottom - (bottom - top) * v / most;
+        const double v = value_of(s, panel), y = bottom - (bottom - top) * v / most;
+        const double x = across(&a, s->step - 1 + (s->inner - 1) / a.spread);
         if (!isfinite(v))
             continue;
         if (s->measured) {
@@ -149,12 +199,16 @@ bl_result trace_plot(const char *path, const bl_generate_result *made)
     if (!c.image.pixels)
         return BL_ERROR_MEMORY;
     box(&c, 0, 0, WIDTH, HEIGHT, PAPER);
-    snprintf(label, sizeof(label), "%u steps, %u updates, %.1f s   (orange: after the updates)", made->steps_run, made->trace_count, made->seconds);
+    uint32_t updates = 0;
+    for (uint32_t i = 0; i < made->trace_count; i++)
+        updates += !made->trace[i].measured;
+    snprintf(label, sizeof(label), "%u steps, %u updates, %.1f s", made->steps_run, updates, made->seconds);
     text(&c, LEFT, 10, INK, label);
+    if (updates < made->trace_count)
+        text(&c, LEFT + 400, 10, AFTER, "measured after the updates");
     for (int panel = 0; panel < PANELS; panel++)
         draw_panel(&c, made, panel);
-    snprintf(label, sizeof(label), "updates, step 1 to %u", made->trace_count ? made->trace[made->trace_count - 1].step : 0);
-    text(&c, LEFT, HEIGHT - 24, INK, label);
+    text(&c, WIDTH / 2 - 20, HEIGHT - 22, INK, "step");
     const bl_result result = bl_image_write_png(path, &c.image, NULL, 0);
     free(c.image.pixels);
     return result;

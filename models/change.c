@@ -64,7 +64,7 @@ static void blur(float *a, float *scratch, uint32_t w, uint32_t h, uint32_t r)
             for (uint32_t i = 0; i < n; i++) {
                 sum += i + r < n ? in[(i + r) * step] : 0;
                 sum -= i > r ? in[(i - r - 1) * step] : 0;
-                scratch[o * next + i * step] = (float)(sum / (BL_MIN(i + r, n - 1) - (i > r ? i - r : 0) + 1));
+                scratch[o * next + i * step] = (float)(BL_MAX(sum, 0) / (BL_MIN(i + r, n - 1) - (i > r ? i - r : 0) + 1)); /* rounding */
             }
         }
         memcpy(a, scratch, (size_t)w * h * sizeof(*a));
@@ -100,8 +100,13 @@ bool bl_drop_small(uint8_t *mask, uint32_t w, uint32_t h, uint8_t value, size_t 
     return ok;
 }
 
-bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const float *attention, uint32_t mh, uint32_t mw, const float *allowed,
-                         uint32_t mask_h, uint32_t mask_w, bl_image *mask)
+static bool may_change(const float *allowed, uint32_t mask_h, uint32_t mask_w, uint32_t x, uint32_t y, uint32_t w, uint32_t h)
+{
+    return !allowed || allowed[(size_t)y * mask_h / h * mask_w + (size_t)x * mask_w / w] > 0;
+}
+
+bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const float *attention, uint32_t mh, uint32_t mw,
+                         const float *allowed, uint32_t mask_h, uint32_t mask_w, bl_image *mask)
 {
     bl_result result = BL_OK;
     const uint32_t w = made->width, h = made->height;
@@ -115,14 +120,17 @@ bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const floa
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < 3; k++)
             change[i] = fmaxf(change[i], fabsf((float)made->pixels[3 * i + k] - (float)plain->pixels[3 * i + k]) / 255);
+    float raw = 0; /* the largest that counts, before smoothing hides a small one */
+    for (size_t i = 0; i < count; i++)
+        if (may_change(allowed, mask_h, mask_w, (uint32_t)(i % w), (uint32_t)(i / w), w, h))
+            raw = fmaxf(raw, change[i]);
     blur(change, scratch, w, h, BL_MAX(BL_MIN(w, h) / 128, 1));
     const float top = largest(attention, (size_t)mh * mw);
     size_t inside = 0;
     for (uint32_t y = 0; y < h; y++)
         for (uint32_t x = 0; x < w; x++) {
             const size_t i = (size_t)y * w + x;
-            const bool may = !allowed || allowed[(size_t)y * mask_h / h * mask_w + (size_t)x * mask_w / w] > 0;
-            if (!may)
+            if (!may_change(allowed, mask_h, mask_w, x, y, w, h))
                 change[i] = -1;
             else if (attention && top > 0) /* attention is coarse and may miss: it weighs, it does not forbid */
                 change[i] *= 0.25f + 0.75f * sample(attention, mh, mw, x, y, w, h) / top;
@@ -130,7 +138,7 @@ bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const floa
                 scratch[inside++] = change[i];
         }
     const float most = largest(change, count);
-    if (most * 255 >= 1) {
+    if (raw * 255 > 1.5f && most > 0) {
         for (size_t i = 0; i < inside; i++)
             scratch[i] /= most;
         const float cut = bl_otsu(scratch, inside) * most;
@@ -140,7 +148,7 @@ bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const floa
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask of %u x %u", w, h));
         size_t white = 0;
         for (size_t i = 0; i < count; i++)
-            white += mask->pixels[i] != 0;
+            white += mask->pixels[i] && change[i] >= 0;
         for (size_t i = 0; i < count; i++) /* filled pinholes may lie outside; and specks may have been all there was */
             mask->pixels[i] = change[i] < 0 ? 0 : white ? mask->pixels[i] : change[i] >= cut ? 255 : 0;
     }

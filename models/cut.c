@@ -3,11 +3,11 @@
  * Before a guided step (CUT, equations 8, 9, 11): z <- z - mask (alpha_t grad L_att + w grad L_img), with
  * alpha_t = lambda (1 + growth tau) n_t / n_start. The paper writes 1 + Delta_t t; t falls, and so does tau, from 1 to 0.
  *
- * Two things are ours. A small mask leaves little of the gradient: what is left is stretched to the length of the whole, eight times at most,
- * or nothing would happen there. And a step that does not lower L_att is halved, four times at most.
+ * Two things are ours. A small mask leaves little of the gradient: what is left is stretched to the length of the whole, eight times at
+ * most, or nothing would happen there. And a step that does not lower L_att is halved, four times at most.
  *
- * The text embedding moves towards that of the detailed prompt (equations 12, 13). There the gradient of the cosine is of the order of 1/|E|, and
- * as published moves nothing; it is taken times |E| |E'|, so that the rate is the share of the angle. */
+ * The text embedding moves towards that of the detailed prompt (equations 12, 13). There the gradient of the cosine is of the order of
+ * 1/|E|, and as published moves nothing; it is taken times |E| |E'|, so that the rate is the share of the angle. */
 #include "method.h"
 #include <math.h>
 #include <string.h>
@@ -68,7 +68,8 @@ fail:
     return result;
 }
 
-static bl_update note(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found, const float *latents)
+static bl_update note(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found,
+                      const float *latents)
 {
     const uint32_t at = found->at[m->spec.guide.count - 1];
     return (bl_update){ .kind = kind, .step = step, .inner = inner, .t = m->spec.schedule->steps[step].t, .loss = found->loss,

@@ -43,6 +43,30 @@ static json_t *plan_json(const bl_checkpoint *c)
     return plan;
 }
 
+/* The words as the caller wrote them, marks and all. */
+static void add_words(json_t *j, const bl_generate_options *o)
+{
+    const struct { const char *name, *text; } texts[] = { { "marked_prompt", o->prompt }, { "object", o->object }, { "defect", o->defect },
+        { "template", o->object ? o->template_text : NULL }, { "detail", o->detail } };
+    for (size_t i = 0; i < BL_COUNT(texts); i++)
+        if (texts[i].text)
+            json_object_set_new(j, texts[i].name, json_string(texts[i].text));
+}
+
+/* Where the photo might change: true, a mask that was given; false, everywhere; or how it was drawn by the seed. */
+static json_t *mask_json(const bl_description *d)
+{
+    const bl_generate_options *o = d->options;
+    if (!d->mask_shape)
+        return json_boolean(o->mask);
+    json_t *j = json_pack("{s:s}", "shape", d->mask_shape);
+    if (o->mask_smallest != 0)
+        json_object_set_new(j, "smallest", json_real(shortest(o->mask_smallest)));
+    if (o->mask_largest != 0)
+        json_object_set_new(j, "largest", json_real(shortest(o->mask_largest)));
+    return j;
+}
+
 /* How the defect was made: what the method uses, and nothing else. */
 static json_t *method_json(const bl_description *d)
 {
@@ -61,14 +85,15 @@ static json_t *method_json(const bl_description *d)
             shortest(m->prompt_rate), "image_weight", shortest(m->image_weight), "image_share", shortest(m->image_share), "image_loss",
             m->image != NULL));
     if (m->kind == BL_METHOD_ANOMALYANY)
-        json_object_update_new(j, json_pack("{s:f,s:i,s:b}", "scale", shortest(m->scale), "oddities", (int)m->odd, "image_loss",
-                                            m->image != NULL));
+        json_object_update_new(j, json_pack("{s:f,s:b}", "lambda", shortest(m->scale), "image_loss", m->image != NULL));
     if (m->kind == BL_METHOD_ATTEND)
         json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->gain_first + 1,
-                                            "guided_last",
-                                            (int)m->gain_last + 1));
-    if (d->options->detail)
-        json_object_set_new(j, "detail", json_string(d->options->detail));
+                                            "guided_last", (int)m->gain_last + 1));
+    if (m->kind == BL_METHOD_ANOMALYANY && d->options->odd_off)
+        json_object_set_new(j, "odd_off", json_string(d->options->odd_off));
+    if (d->options->attention_res)
+        json_object_set_new(j, "attention_res", json_integer(d->options->attention_res));
+    add_words(j, d->options);
     return j;
 }
 
@@ -90,7 +115,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     json_object_set_new(object, "plan", plan_json(d->model->checkpoint));
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
-        json_object_set_new(object, "mask", json_boolean(o->mask));
+        json_object_set_new(object, "mask", mask_json(d));
         json_object_set_new(object, "method", method_json(d));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));

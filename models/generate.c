@@ -26,6 +26,8 @@ typedef struct job {
     bl_method_spec method;
     bool guided;                 /* there are words to guide: maps, mask, attention */
     bool changes;                /* the mask of what changed is wanted */
+    const char *shape;           /* of the mask to draw; NULL: none */
+    bl_image region;             /* the mask at the picture's size */
     bl_words words;
     size_t values;               /* of the latents */
     float *embedding, *normal, *detail; /* each [branches, positions, channels]; the latter two may be NULL */
@@ -159,6 +161,21 @@ static const char *scheduler_of(const job *j)
     return j->method.kind == BL_METHOD_CUT ? "ddim" : NULL;
 }
 
+/* Which mask is to be drawn, if any. */
+static bl_result fill_in_mask(job *j)
+{
+    const bl_generate_options *o = j->o;
+    const char *shape = o->mask_shape;
+    if ((o->mask || shape) && !o->photo)
+        return bl_fail(BL_ERROR_USAGE, "a mask needs a photo");
+    if (o->mask && shape)
+        return bl_fail(BL_ERROR_USAGE, "a mask, or the shape of one to draw, not both");
+    if (!o->mask && !shape && j->guided && j->method.kind != BL_METHOD_ANOMALYANY)
+        shape = "foreground";
+    j->shape = shape && strcmp(shape, "none") ? shape : NULL;
+    return BL_OK;
+}
+
 /* What depends on the number of steps. */
 static bl_result fill_in_schedule(job *j)
 {
@@ -184,8 +201,6 @@ static bl_result fill_in(job *j)
     const bl_checkpoint *c = j->c;
     const uint32_t f = bl_vae_factor(&c->vae), multiple = f << (c->unet.levels - 1);
     BL_TRY(bl_words_make(c->tokenizer, o->prompt, o->object, o->defect, o->template_text, o->normal_prompt, c->text.positions, &j->words));
-    if (o->mask && !o->photo)
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "a mask needs a photo"));
     if (o->photo)
         BL_TRY(bl_image_check(o->photo));
     if (o->mask)
@@ -211,6 +226,7 @@ static bl_result fill_in(job *j)
     j->branches = j->guidance == 1 ? 1 : 2;
     j->values = (size_t)c->unet.in_channels * j->h * j->w;
     BL_TRY(fill_in_method(j));
+    BL_TRY(fill_in_mask(j));
     j->scheduler = c->scheduler;
     BL_TRY(bl_scheduler_config_override(&j->scheduler, scheduler_of(j), o->spacing));
     BL_TRY(bl_schedule_create(&j->scheduler, j->steps, o->photo ? (double)j->strength : 1, 0, j->guidance, &j->schedule));
@@ -243,6 +259,7 @@ static void job_free(job *j)
     for (size_t i = 0; i < BL_MAX_LEVELS; i++)
         bl_free(j->gain_masks[i]);
     bl_free(j->trace);
+    bl_image_free(&j->region);
     bl_words_free(&j->words);
     bl_schedule_free(&j->schedule);
 }
@@ -304,40 +321,72 @@ static bl_result fit(const bl_image *in, uint32_t width, uint32_t height, uint32
     return result;
 }
 
-/* Image-to-image: source latents of the photo, and the mask at their size. */
+/* The mask that is given, or one drawn on the photo as it is cut. A photo without a foreground may change everywhere, unless asked for. */
+static bl_result make_region(job *j, const bl_image *photo)
+{
+    if (j->o->mask)
+        return fit(j->o->mask, j->width, j->height, j->width, j->height, BL_FILTER_NEAREST, &j->region);
+    const bl_mask_options options = { sizeof(options), j->shape, j->o->mask_smallest, j->o->mask_largest, j->o->seed };
+    bl_result result = bl_mask_auto(photo, &options, &j->region);
+    if (result == BL_ERROR_INPUT && !j->o->mask_shape) {
+        bl_context_log(j->c->context, BL_LOG_WARNING, "%s; it may change everywhere", bl_last_error());
+        result = bl_image_create(j->width, j->height, 1, &j->region);
+        j->shape = NULL;
+        if (result == BL_OK)
+            memset(j->region.pixels, 255, (size_t)j->width * j->height);
+    }
+    return result;
+}
+
+/* The mask at the latents' size. */
+static bl_result make_mask(job *j, const bl_image *photo)
+{
+    bl_result result = BL_OK;
+    bl_image mask = { 0 };
+    const size_t cells = (size_t)j->h * j->w;
+    size_t white = 0;
+    /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
+    const bool nearest = j->method.kind == BL_METHOD_ANOMALYANY;
+    const uint32_t f = nearest ? 1 : bl_vae_factor(&j->c->vae);
+    BL_TRY(make_region(j, photo));
+    if (nearest)
+        BL_TRY(fit(j->o->mask ? j->o->mask : &j->region, j->w, j->h, j->width, j->height, BL_FILTER_NEAREST, &mask));
+    j->mask = bl_alloc(cells, sizeof(*j->mask));
+    if (!j->mask)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
+    const uint8_t *pixels = nearest ? mask.pixels : j->region.pixels;
+    for (size_t i = 0; i < cells * f * f; i++)
+        if (pixels[i])
+            j->mask[i / (f * j->w) / f * j->w + i % (f * j->w) / f] = 1;
+    for (size_t i = 0; i < cells; i++)
+        white += j->mask[i] != 0;
+    if (!white)
+        BL_TRY(bl_fail(BL_ERROR_INPUT, "the mask is black everywhere at %u x %u latents: nothing may change", j->w, j->h));
+    for (size_t i = 0; i < (size_t)j->width * j->height; i++)
+        j->region.pixels[i] = j->region.pixels[i] ? 255 : 0;
+    j->method.mask = j->mask;
+fail:
+    bl_image_free(&mask);
+    return result;
+}
+
+/* Image-to-image: source latents of the photo, and the mask. */
 static bl_result encode_photo(job *j)
 {
     bl_result result = BL_OK;
-    bl_image photo = { 0 }, mask = { 0 };
+    bl_image photo = { 0 };
     float *moments = bl_alloc(3 * j->values, sizeof(*moments));
     if (!moments)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
     float *mean = moments, *log_variance = moments + j->values, *noise = moments + 2 * j->values;
     BL_TRY(fit(j->o->photo, j->width, j->height, j->width, j->height, BL_FILTER_LANCZOS, &photo));
+    if (j->o->mask || j->shape)
+        BL_TRY(make_mask(j, &photo)); /* before the device works for one that cannot be */
     BL_TRY(bl_encode_image(j->c, &photo, mean, log_variance));
     bl_noise_normal(j->o->seed, BL_NOISE_VAE, 0, j->values, noise);
     bl_sample_posterior(j->c->vae.scaling, mean, log_variance, noise, j->values, j->source);
-    if (j->o->mask) {
-        const size_t cells = (size_t)j->h * j->w;
-        uint32_t white = 0;
-        /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
-        const uint32_t f = j->method.kind == BL_METHOD_ANOMALYANY ? 1 : bl_vae_factor(&j->c->vae);
-        BL_TRY(fit(j->o->mask, j->w * f, j->h * f, j->width, j->height, BL_FILTER_NEAREST, &mask));
-        j->mask = bl_alloc(cells, sizeof(*j->mask));
-        if (!j->mask)
-            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
-        for (size_t i = 0; i < cells * f * f; i++)
-            if (mask.pixels[i])
-                j->mask[i / (f * j->w) / f * j->w + i % (f * j->w) / f] = 1;
-        for (size_t i = 0; i < cells; i++)
-            white += j->mask[i] != 0;
-        j->method.mask = j->mask;
-        if (!white)
-            BL_TRY(bl_fail(BL_ERROR_INPUT, "the mask is black everywhere at %u x %u latents: nothing may change", j->w, j->h));
-    }
 fail:
     bl_image_free(&photo);
-    bl_image_free(&mask);
     bl_free(moments);
     return result;
 }
@@ -555,11 +604,14 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->trace = j.trace;
     out->trace_count = j.trace_count;
     j.trace = NULL;
+    out->region = j.region;
+    j.region = (bl_image){ 0 };
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
     BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.method,
         .words = &j.words,
+        .mask_shape = j.shape,
         .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
         &out->parameters_text));
     out->seconds = 1e-9 * (bl_clock() - begun);
@@ -591,7 +643,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
         BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
         bl_stage_destroy(&s);
     }
-    if (options->mask) { /* its contents do not matter */
+    if (options->mask || j.shape) { /* its contents do not matter */
         j.mask = bl_alloc((size_t)j.h * j.w, sizeof(float));
         if (!j.mask)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
@@ -618,6 +670,7 @@ void bl_generate_result_free(bl_generate_result *r)
         return;
     bl_image_free(&r->image);
     bl_image_free(&r->mask);
+    bl_image_free(&r->region);
     bl_image_free(&r->attention);
     bl_free(r->trace);
     bl_free(r->parameters);

@@ -1,8 +1,9 @@
 /* Masks drawn for a photo: its foreground, and random shapes on it. Layer 4.
  *
  * The foreground is what Otsu's threshold of the grey picture parts from the background, of either polarity: the border of a photo of one
- * product mostly shows what lies behind it. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin noise above
- * a threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly, so that a seed draws the same everywhere. */
+ * product mostly shows what lies behind it. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin
+ * noise above a threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly, so that a seed draws the
+ * same everywhere. */
 #include "change.h"
 #include "noise.h"
 #include <math.h>
@@ -40,11 +41,16 @@ static float *smooth_grey(const bl_image *photo)
             float sum = 0;
             for (int a = -1; a <= 1; a++)
                 for (int b = -1; b <= 1; b++) {
-                    const uint32_t yy = a < 0 && !y ? 0 : BL_MIN(y + (uint32_t)a, h - 1), xx = b < 0 && !x ? 0 : BL_MIN(x + (uint32_t)b, w - 1);
+                    const uint32_t yy = a < 0 && !y ? 0 : BL_MIN(y + (uint32_t)a, h - 1);
+                    const uint32_t xx = b < 0 && !x ? 0 : BL_MIN(x + (uint32_t)b, w - 1);
                     sum += grey[(size_t)yy * w + xx];
                 }
             out[(size_t)y * w + x] = sum / 9;
         }
+    if (!grey) {
+        bl_free(out);
+        return NULL;
+    }
     bl_free(grey);
     return out;
 }
@@ -74,12 +80,12 @@ static bl_result foreground(const bl_image *photo, bl_image *mask, size_t *area)
     *area = 0;
     for (size_t i = 0; i < count; i++)
         *area += mask->pixels[i] != 0;
-    if (*area < count / 200 || *area == count)
+    if (!*area || *area < count / 200 || *area == count)
         return bl_fail(BL_ERROR_INPUT, "the photo has no foreground that a threshold finds: give a mask, or none");
     return BL_OK;
 }
 
-/* --- shapes: value[i] > 0 is inside; drawn around a point of the foreground, and cut to it ----------------------------------------------- */
+/* --- shapes: drawn around a point of the foreground; the caller cuts them to it ------------------------------------------ */
 
 /* A random pixel of the foreground. */
 static void pick_point(draws *d, const bl_image *object, size_t area, double *x, double *y)
@@ -202,9 +208,11 @@ bl_result bl_mask_auto(const bl_image *photo, const bl_mask_options *options, bl
     while (shape < BL_COUNT(shapes) && strcmp(shapes[shape], options->shape))
         shape++;
     if (shape == BL_COUNT(shapes))
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "mask shape \"%s\" is not known; there are foreground, ellipse, freeform, perlin", options->shape));
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "mask shape \"%s\" is not known; there are foreground, ellipse, freeform, perlin",
+                       options->shape));
     if (!(smallest > 0 && smallest <= largest && largest <= 1))
-        BL_TRY(bl_fail(BL_ERROR_USAGE, "a mask of %g to %g of the object; both lie above 0 and up to 1", (double)smallest, (double)largest));
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "a mask of %g to %g of the object; both lie above 0 and up to 1", (double)smallest,
+                       (double)largest));
     if (photo->channels != 3)
         BL_TRY(bl_fail(BL_ERROR_USAGE, "the photo has %u channels, 3 are needed", photo->channels));
     BL_TRY(bl_image_create(photo->width, photo->height, 1, &object));

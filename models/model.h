@@ -16,6 +16,7 @@ typedef struct bl_description {
     const bl_scheduler_config *scheduler;
     const bl_method_spec *method;
     const bl_words *words;
+    const char *mask_shape;  /* of the one drawn; NULL: none is */
     uint32_t width, height, steps;
     float strength, guidance;
 } bl_description;

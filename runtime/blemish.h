@@ -133,26 +133,15 @@ BL_API void bl_model_close(bl_model **model);
  * the model. */
 BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
 
-/* --- words --------------------------------------------------------------------------------------------------------- */
-
-typedef struct bl_token {
-    int32_t id;
-    char text[128];      /* the vocabulary entry, "hazelnut</w>" */
-} bl_token;
-
-/* Splits a prompt as the checkpoint's own tokenizer does, with start and end tokens, without padding. Needs no device.
- * `dir`: a checkpoint or its tokenizer folder. Writes at most `capacity` tokens and sets *count to the whole number, and *limit
- * (may be NULL) to the number that the text encoder takes. BL_ERROR_INPUT: not UTF-8, or longer than 64 KiB. */
-BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit);
-
 /* --- masks --------------------------------------------------------------------------------------------------------- */
 
 typedef struct bl_mask_options {
     size_t struct_size;
     const char *shape;           /* "foreground", "ellipse", "freeform" (a stroke), "perlin" (noise) */
-    float smallest, largest;     /* size as a share of the foreground, 0-1; 0: 0.05 and 0.25. Not for "foreground" */
+    float smallest, largest;     /* size as a share of the foreground, 0-1, kept to a tenth; 0: 0.05 and 0.25. Not for "foreground" */
     uint64_t seed;
 } bl_mask_options;
+#define BL_MASK_OPTIONS_INIT { .struct_size = sizeof(bl_mask_options) }
 /* Draws a mask for a photo (RGB): its foreground (Otsu's threshold, of either polarity: the background is what the border mostly is, small
  * holes closed), or a random shape inside it. Grey, 0 or 255, of the photo's size. The same on every machine.
  * BL_ERROR_INPUT: the photo has no foreground, or no room for the shape. The caller frees *mask. */
@@ -162,11 +151,15 @@ BL_API bl_result bl_mask_auto(const bl_image *photo, const bl_mask_options *opti
 
 typedef struct bl_generate_options {
     size_t struct_size;
-    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the words in marks are
-                                    guided. NULL: made from object and defect */
+    const char *prompt;          /* at most 75 tokens, else BL_ERROR_INPUT. "a photo of a [[cracked]] hazelnut": the whole words in marks
+                                    are guided, at most 16 tokens of them; \[[ and \]] are mere brackets. NULL: of object and defect */
     const char *negative_prompt; /* NULL: "" */
     const bl_image *photo;       /* RGB, any size: image-to-image; NULL: text-to-image */
-    const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: everywhere */
+    const bl_image *mask;        /* grey, any size, with a photo only: where not 0, the picture may change; NULL: as mask_shape says */
+    /* The mask to draw on the photo, by the seed: a shape of bl_mask_auto, or "none": the picture may change everywhere. NULL:
+     * "foreground", or everywhere if it has none, with guided words and a method other than "anomalyany"; else "none". */
+    const char *mask_shape;
+    float mask_smallest, mask_largest; /* as in bl_mask_options */
     uint32_t width, height;      /* pixels, 64-2048, divisible through all levels (by 64 for Stable Diffusion); 0: the model's own size */
     uint32_t steps;              /* 1-1000; 0: 50 */
     float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
@@ -180,19 +173,20 @@ typedef struct bl_generate_options {
      * "attend": no gradient, the attention to the words is raised inside the mask; "sd": plain image-to-image, blended outside the mask.
      * NULL: "cut" with a photo and guided words, else "sd". All but "sd" need guided words and a photo. */
     const char *method;
-    const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided */
+    const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided, or only the
+                                    words in marks in it */
     const char *template_text;   /* with {object} and {defect}; NULL: "a photo of a {object} that is {defect}" */
-    const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without the words */
+    const char *normal_prompt;   /* of the photo without a defect; NULL: "a photo of a {object}", or the prompt less its guided words */
     const char *detail;          /* a longer description of the defect; the embedding moves towards it. NULL: none */
     uint32_t attention_res;      /* grid of the attention maps, larger side in cells; 0: max(16, latents / 4), or the nearest there is */
     uint32_t guided_first, guided_last; /* steps that are guided, counted from 1; 0: the first, the last */
     uint32_t inner;              /* "cut": updates in each guided step, 1-100; 0: 1 */
-    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10.
-                                    "anomalyany": of the strong update; 0: 20 */
+    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany": of the
+                                    strong update; 0: 20 */
     float growth;                /* "cut": how much larger the first step is, tau falls from 1 to 0; 0: 1; negative: none */
     int words_mean;              /* several guided tokens: 0: the worst of them counts, else their mean */
     float prompt_rate;           /* "cut": share of the way to `detail` in each guided step, 0-1; 0: 0.1; negative: none */
-    float image_weight, image_share; /* "cut" with CLIP: weight of the image loss; the last share of the steps has it. 0: 1, 0.3 */
+    float image_weight, image_share; /* "cut" with CLIP: weight of the image loss; the last share of the steps has it; 0: 1, 0.3 */
     float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
     const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of
                                     "scheduler,maps,blend,prompt,gate", or "all" */
@@ -239,6 +233,7 @@ typedef struct bl_trace_step {
 typedef struct bl_generate_result {
     bl_image image;          /* RGB; freed by bl_generate_result_free */
     bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
+    bl_image region;         /* grey, 0 or 255, of the image's size: where it might change, given or drawn; no pixels: everywhere */
     bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
     bl_trace_step *trace;    /* owned */
     uint32_t trace_count;
@@ -254,6 +249,25 @@ typedef struct bl_generate_result {
 /* Makes one picture. *result is zeroed on failure. */
 BL_API bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_generate_result *result);
 BL_API void bl_generate_result_free(bl_generate_result *result);
+
+/* --- words --------------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_token {
+    int32_t id;
+    int guided;          /* 1: of a marked word, or of the defect */
+    char text[128];      /* the vocabulary entry, "hazelnut</w>" */
+} bl_token;
+typedef struct bl_tokens {
+    char *prompt;        /* what the text encoder sees, without marks; owned */
+    bl_token *tokens;    /* [count], with start and end token, without padding; owned */
+    uint32_t count;
+    uint32_t limit;      /* tokens that the text encoder takes, start and end included; count may be larger */
+} bl_tokens;
+/* Splits the prompt of these options (prompt, or object, defect and template_text; the rest is not read) as the checkpoint's own tokenizer
+ * does. Needs no device. `dir`: a checkpoint or its tokenizer folder. BL_ERROR_INPUT: not UTF-8, longer than 64 KiB, or marks that are
+ * wrong. *out is zeroed on failure, and freed by bl_tokens_free. */
+BL_API bl_result bl_tokenize(const char *dir, const bl_generate_options *options, bl_tokens *out);
+BL_API void bl_tokens_free(bl_tokens *tokens);
 
 /* --- verification -------------------------------------------------------------------------------------------------- */
 

@@ -1,176 +1,18 @@
 /* The command line: the built program is run, and its exit code, both streams and the files it leaves are looked at. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include "blemish.h"
-#include <dirent.h>
-#include <fcntl.h>
-#include <jansson.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-extern char **environ;
-
-enum { ARGS_MAX = 24 };
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* root/work is the working directory and must stay as empty as a test expects; root/out and root/err hold the streams. */
-static char root[] = "/tmp/blemish-cli-XXXXXX", out_path[64], err_path[64];
-
-/* --- running ------------------------------------------------------------------------------------------------------------ */
-
-static char *read_whole(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    char *data = calloc(1, (16u << 20) + 1);
-    assert_non_null(f);
-    assert_non_null(data);
-    *size = fread(data, 1, 16u << 20, f);
-    fclose(f);
-    return data;
-}
-
-static pid_t start(const char *const *args, const char *stdout_path)
-{
-    char *argv[ARGS_MAX + 2] = { (char *)(uintptr_t)"blemish" };
-    for (size_t i = 0; i < ARGS_MAX && args[i]; i++)
-        argv[i + 1] = (char *)(uintptr_t)args[i];
-    pid_t pid;
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t defaults;
-    sigemptyset(&defaults); /* a test run in the background would hand down ignored signals */
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    if (stdout_path)
-        posix_spawn_file_actions_addopen(&files, 1, stdout_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    else
-        posix_spawn_file_actions_addclose(&files, 1);
-    posix_spawn_file_actions_addopen(&files, 2, err_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_int_equal(posix_spawn(&pid, BLEMISH_CLI, &files, &attributes, argv, environ), 0);
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-    return pid;
-}
-
-static int finish(pid_t pid)
-{
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status))
-        fail_msg("ended by signal %d", WTERMSIG(status));
-    return WEXITSTATUS(status);
-}
-
-static int run(const char *const *args) { return finish(start(args, out_path)); }
-#define RUN(...) run((const char *const[ARGS_MAX + 1]){ __VA_ARGS__ })
-
-static bool says(const char *path, const char *part)
-{
-    size_t size;
-    char *text = read_whole(path, &size);
-    const bool found = strstr(text, part) != NULL;
-    free(text);
-    return found;
-}
-
-static void assert_says(const char *path, const char *part)
-{
-    size_t size;
-    char *text = read_whole(path, &size);
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
-    free(text);
-}
-
-static void assert_empty(const char *path)
-{
-    size_t size;
-    char *text = read_whole(path, &size);
-    if (size)
-        fail_msg("expected nothing, found \"%s\"", text);
-    free(text);
-}
-
-static json_t *output_json(void)
-{
-    json_error_t error;
-    json_t *json = json_load_file(out_path, JSON_REJECT_DUPLICATES, &error);
-    if (!json)
-        fail_msg("stdout is not JSON: %s", error.text);
-    return json;
-}
-
-/* Entries in the working directory, hidden ones too. */
-static int files_here(void)
-{
-    DIR *d = opendir(".");
-    int n = 0;
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
-    closedir(d);
-    return n;
-}
-
-static void remove_all(void)
-{
-    DIR *d = opendir(".");
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-            remove(e->d_name);
-    closedir(d);
-}
-
-/* The folder of a reference checkpoint; skips, or fails on CI, where there is none. */
-static const char *tiny_model(void)
-{
-    static char path[512];
-    const char *reference = getenv("BLEMISH_REFERENCE");
-    if (!reference && getenv("CI"))
-        fail_msg("BLEMISH_REFERENCE is not set");
-    if (!reference)
-        skip();
-    snprintf(path, sizeof(path), "%s/models/tiny15", reference ? reference : "");
-    return path;
-}
-
-/* Skips, or fails on CI, where nothing can compute. */
-static void need_device(void)
-{
-    if (RUN("devices") != 5)
-        return;
-    if (getenv("CI"))
-        fail_msg("no Vulkan device");
-    skip();
-}
+#include "cli_runner.h"
 
 /* --- refused ------------------------------------------------------------------------------------------------------------ */
 
 #define MODEL "--model", "nowhere"
 #define PROMPT "--prompt", "a nut"
 #define GENERATE "generate", MODEL, PROMPT
+#define NUT "generate", MODEL, "--object", "nut", "--defect", "bad"
 #define SMALL PROMPT, "--width", "64", "--height", "64"
 
 static void test_refused(void **state)
 {
     (void)state;
-    static const struct { const char *args[12]; const char *reason; } cases[] = {
+    static const struct { const char *args[14]; const char *reason; } cases[] = {
         { { NULL }, "Usage: blemish COMMAND" },
         { { "paint" }, "unknown command \"paint\"" },
         { { "" }, "unknown command \"\"" },
@@ -249,6 +91,32 @@ static void test_refused(void **state)
         { { GENERATE, "--spacing", "even" }, "--spacing: must be one of leading, trailing, linspace" },
 
         { { GENERATE, "--mask", "m.png" }, "--mask makes sense only with --photo" },
+        { { GENERATE, "--save-region" }, "--save-region makes sense only with --photo" },
+        { { GENERATE, "--clip", "c" }, "--clip makes sense only with --photo" },
+        { { "generate", MODEL, "--object", "nut" }, "--object makes sense only with --defect" },
+        { { "generate", MODEL, "--defect", "bad" }, "--defect makes sense only with --object" },
+        { { GENERATE, "--object", "nut", "--defect", "bad" }, "--object and --prompt contradict each other" },
+        { { GENERATE, "--template", "{defect}" }, "--template makes sense only with --object" },
+        { { GENERATE, "--photo", "p.png", "--save-attention" }, "--save-attention: no words are guided" },
+        { { NUT, "--photo", "p.png", "--plot", "plot.jpg" }, "\"plot.jpg\" must end in .png" },
+        { { GENERATE, "--plot", "a.png", "-o", "./a.png", "--trace", "a.png" }, "two files would be named \"a.png\"" },
+        { { GENERATE, "--plot", "blemish.png" }, "two files would be named \"blemish.png\"" },
+        { { NUT, "--photo", "p", "--plot", "blemish_mask.png" }, "two files would be named" },
+        { { GENERATE, "--method", "paint" }, "--method: must be one of cut, anomalyany, attend, sd" },
+        { { GENERATE, "--mask-shape", "star" }, "--mask-shape: must be one of ellipse, freeform, perlin" },
+        { { GENERATE, "--mask-size", "0.1-" }, "--mask-size: must be two numbers MIN-MAX, above 0, at most 1, not \"0.1-\"" },
+        { { GENERATE, "--mask-size", "-0.1" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "0.2-0.1" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "0-0.1" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "0.1-1.5" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "0.1-0.2-0.3" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "1e-3" }, "--mask-size: must be" },
+        { { GENERATE, "--mask-size", "" }, "--mask-size: must be" },
+        { { GENERATE, "--guided-first", "3", "--guided-last", "2" }, "--guided-first is 3, after --guided-last, 2" },
+        { { GENERATE, "--guided-first", "0" }, "--guided-first: must be a whole number, 1 to 1000" },
+        { { GENERATE, "--inner", "101" }, "--inner: must be a whole number, 1 to 100" },
+        { { GENERATE, "--lambda", "-1" }, "--lambda: must be a number" },
+        { { GENERATE, "--prompt-rate", "1.1" }, "--prompt-rate: must be a number, 0 to 1" },
         { { GENERATE, "--strength", "0.5" }, "--strength makes sense only with --photo" },
         { { GENERATE, "--no-cache", "--cache-dir", "c" }, "--no-cache and --cache-dir contradict each other" },
         { { GENERATE, "-v", "-q" }, "--verbose and --quiet contradict each other" },
@@ -261,7 +129,9 @@ static void test_refused(void **state)
         { { GENERATE, "-\xff" }, "argument 5 is not valid UTF-8" },
 
         { { "tokens", "a nut" }, "--model DIR or --tokenizer DIR is missing" },
-        { { "tokens", MODEL }, "PROMPT is missing" },
+        { { "tokens", MODEL }, "PROMPT is missing, or --object and --defect" },
+        { { "tokens", MODEL, "a nut", "--object", "nut", "--defect", "bad" }, "takes a PROMPT, or --object and --defect, not both" },
+        { { "tokens", MODEL, "--defect", "bad" }, "--defect makes sense only with --object" },
         { { "tokens", MODEL, "a", "nut" }, "takes one PROMPT, and \"nut\" is one more" },
         { { "tokens", MODEL, "--tokenizer", "t", "a" }, "--tokenizer and --model contradict each other" },
         { { "verify", MODEL }, "FILE is missing" },
@@ -318,6 +188,22 @@ static void test_files_refused(void **state)
     assert_says(err_path, "m.png");
     assert_int_equal(RUN(GENERATE, "--out", "p.png/x.png"), 1);
     assert_says(err_path, "\"p.png\" is not a folder");
+    /* the files beside the picture are as safe as the picture */
+    static const char *const extra[][2] = { { "x_mask.png", NULL }, { "x_region.png", "--save-region" },
+                                            { "x_attention.png", "--save-attention" } };
+    for (size_t i = 0; i < COUNT(extra); i++) {
+        assert_int_equal(rename("p.png", extra[i][0]), 0);
+        assert_int_equal(RUN(NUT, "--photo", extra[i][0], "-o", "x.png", extra[i][1]), 2);
+        assert_says(err_path, ": is also what is read");
+        assert_int_equal(RUN(NUT, "--photo", "q.png", "-o", "x.png", extra[i][1]), 1);
+        assert_says(err_path, extra[i][0]);
+        assert_says(err_path, ": exists already (--force replaces it)");
+        assert_int_equal(rename(extra[i][0], "p.png"), 0);
+    }
+    assert_int_equal(RUN(GENERATE, "--trace", "p.png"), 1);
+    assert_says(err_path, "p.png: exists already");
+    assert_int_equal(RUN(GENERATE, "--trace", "no/t.jsonl"), 1);
+    assert_says(err_path, "no/t.jsonl: the folder \"no\"");
     assert_int_equal(rename("p.png", "x-0002.png"), 0);
     assert_int_equal(RUN(GENERATE, "--out", "x.png", "--count", "3", "--json"), 1);
     assert_says(err_path, "x-0002.png: exists already");
@@ -338,15 +224,18 @@ static void test_help(void **state)
         "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
     static const struct { const char *command, *options; } cases[] = {
         { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
-                      "--width --height --scheduler --spacing --example" },
+                      "--width --height --scheduler --spacing --object --defect --template --normal --detail --mask-shape --mask-size "
+                      "--method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res --prompt-rate "
+                      "--image-weight --image-share --gain --odd-off --no-mask-out --save-region --save-attention --trace --plot "
+                      "--example" },
         { "verify", "--model --clip --strict --example" },
         { "devices", "--json --help" },
-        { "tokens", "--model --tokenizer --json --help --example" },
+        { "tokens", "--model --tokenizer --object --defect --template --json --help --example" },
         { "version", "--json --help" },
         { "help", "--help" },
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char options[512];
+        char options[1024];
         snprintf(options, sizeof(options), "%s %s", cases[i].options, i < 2 ? shared : "");
         assert_int_equal(RUN(cases[i].command, "--bogus", "--help"), 0); /* anywhere */
         assert_empty(err_path);
@@ -436,7 +325,19 @@ static void test_tokens(void **state)
     assert_true(json_array_size(tokens) >= 4);
     assert_non_null(strstr(json_string_value(json_object_get(json_array_get(tokens, 0), "text")), "start"));
     const json_int_t limit = json_integer_value(json_object_get(json, "limit"));
+    assert_true(json_is_false(json_object_get(json_array_get(tokens, 1), "guided")));
     json_decref(json);
+
+    assert_int_equal(RUN("tokens", "-m", model, "a [[cracked]] nut"), 0);
+    assert_says(out_path, "cracked</w>      guided\n");
+    assert_int_equal(RUN("tokens", "-m", model, "--object", "nut", "--defect", "bad", "--template", "{defect} {object}", "--json"), 0);
+    json = output_json();
+    assert_string_equal(json_string_value(json_object_get(json, "prompt")), "bad nut");
+    assert_true(json_is_true(json_object_get(json_array_get(json_object_get(json, "tokens"), 1), "guided")));
+    assert_true(json_is_false(json_object_get(json_array_get(json_object_get(json, "tokens"), 2), "guided")));
+    json_decref(json);
+    assert_int_equal(RUN("tokens", "-m", model, "a [[cracked nut"), 3);
+    assert_says(err_path, "\"[[\" is not closed");
 
     char many[1024] = ""; /* a "7" is one token each */
     for (json_int_t i = 0; i < limit && 2 * i + 2 < (json_int_t)sizeof(many); i++)
@@ -649,53 +550,6 @@ static void test_verify(void **state)
     assert_int_not_equal(RUN("verify", "--model", model, "nowhere.safetensors"), 0);
     assert_says(err_path, "nowhere.safetensors");
     assert_int_equal(files_here(), 0);
-}
-
-/* ------------------------------------------------------------------------------------------------------------------------ */
-
-static int before_each(void **state)
-{
-    (void)state;
-    remove_all();
-    return 0;
-}
-
-static int before_all(void **state)
-{
-    (void)state;
-    static const char *const mine[] = { "BLEMISH_MODEL", "BLEMISH_DEVICE", "BLEMISH_CAPS" };
-    char path[64];
-    if (!mkdtemp(root))
-        return -1;
-    for (size_t i = 0; i < COUNT(mine); i++)
-        unsetenv(mine[i]);
-    snprintf(out_path, sizeof(out_path), "%s/out", root);
-    snprintf(err_path, sizeof(err_path), "%s/err", root);
-    snprintf(path, sizeof(path), "%s/cache", root);
-    setenv("BLEMISH_CACHE_DIR", path, 1);
-    snprintf(path, sizeof(path), "%s/work", root);
-    return mkdir(path, 0700) || chdir(path);
-}
-
-static void remove_folder(const char *name)
-{
-    char path[96];
-    snprintf(path, sizeof(path), "%s/%s", root, name);
-    if (!chdir(path))
-        remove_all();
-    (void)!chdir("/");
-    rmdir(path);
-}
-
-static int after_all(void **state)
-{
-    (void)state;
-    static const char *const folders[] = { "work", "cache", "" };
-    remove(out_path);
-    remove(err_path);
-    for (size_t i = 0; i < COUNT(folders); i++)
-        remove_folder(folders[i]);
-    return 0;
 }
 
 int main(void)

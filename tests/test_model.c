@@ -163,9 +163,8 @@ static void latents_outside_the_mask_are_the_source(void **state)
     for (size_t i = 0; i < CELLS; i++)
         mask[i] = i % 32 < 5 && i / 32 < 7;
     bl_stage s = { 0 };
-    const bl_sample_input in = { .name = "unet", .after = look, .context = &seen, .h = 32, .w = 32, .embedding = embedding,
-        .branches = 1, .start = start, .source = source, .noise = noise,
-                                 .mask = mask, .schedule = &schedule };
+    const bl_sample_input in = { .name = "unet", .after = look, .context = &seen, .h = 32, .w = 32, .embedding = embedding, .branches = 1,
+                                 .start = start, .source = source, .noise = noise, .mask = mask, .schedule = &schedule };
     assert_int_equal(bl_sample_stage(m->checkpoint, &in, &s), BL_OK);
     assert_int_equal(bl_sample(m->checkpoint, &s, &in, out), BL_OK);
     bl_stage_destroy(&s);
@@ -401,7 +400,23 @@ static void options_refused(void **state)
     (void)state;
     typedef bl_generate_options opt;
     static const struct { opt o; bl_result r; const char *message; } cases[] = {
-        { { .prompt = NULL }, BL_ERROR_USAGE, "a prompt is needed" },
+        { { .prompt = NULL }, BL_ERROR_USAGE, "a prompt, or an object and a defect, is needed" },
+        { { .object = "hazelnut" }, BL_ERROR_USAGE, "a prompt, or an object and a defect, is needed" },
+        { { .prompt = PROMPT, .defect = "damaged" }, BL_ERROR_USAGE, "not both" },
+        { { .prompt = "a [[damaged hazelnut" }, BL_ERROR_INPUT, "\"[[\" is not closed" },
+        { { .prompt = PROMPT, .photo = &photo, .method = "cut" }, BL_ERROR_USAGE, "method cut needs guided words" },
+        { { .prompt = "a [[damaged]] hazelnut", .method = "attend" }, BL_ERROR_USAGE, "method attend needs a photo" },
+        { { .prompt = PROMPT, .method = "paint" }, BL_ERROR_USAGE, "method \"paint\" is not known; there are cut, anomalyany, attend, sd" },
+        { { .prompt = PROMPT, .odd_off = "maps,none" }, BL_ERROR_USAGE, "oddity \"none\" is not known" },
+        { { .prompt = PROMPT, .lambda = -1 }, BL_ERROR_USAGE, "lambda is 0; it ranges" },
+        { { .prompt = PROMPT, .growth = NAN }, BL_ERROR_USAGE, "the growth is" },
+        { { .prompt = PROMPT, .prompt_rate = 1.5f }, BL_ERROR_USAGE, "the rate of the prompt is 1.5" },
+        { { .prompt = PROMPT, .gain = 51 }, BL_ERROR_USAGE, "the gain is 51" },
+        { { .prompt = PROMPT, .inner = 101 }, BL_ERROR_USAGE, "101 updates in a step; at most 100" },
+        { { .object = "hazelnut", .defect = "damaged", .photo = &photo, .strength = 1, .guided_first = 2, .guided_last = 1 },
+          BL_ERROR_USAGE, "guided steps 2 to 1" },
+        { { .object = "hazelnut", .defect = "damaged", .photo = &photo, .strength = 1, .guided_last = 3 }, BL_ERROR_USAGE,
+          "guided steps 1 to 3; 2 steps run" },
         { { .prompt = "photo photo photo photo photo photo photo photo photo photo photo photo photo photo hazelnut" }, BL_ERROR_INPUT,
           "prompt: 17 tokens with start and end, at most 16: too long from \"hazelnut\" on" },
         { { .prompt = PROMPT, .negative_prompt = "photo photo photo photo photo photo photo photo photo photo photo photo photo photo of" },
@@ -409,6 +424,10 @@ static void options_refused(void **state)
         { { .prompt = "photo \xff" }, BL_ERROR_INPUT, "not UTF-8 at byte 6 (0xff)" },
         { { .prompt = PROMPT, .negative_prompt = "\xc3" }, BL_ERROR_INPUT, "negative prompt: not UTF-8 at byte 0" },
         { { .prompt = PROMPT, .mask = &spot_mask }, BL_ERROR_USAGE, "a mask needs a photo" },
+        { { .prompt = PROMPT, .mask_shape = "none" }, BL_ERROR_USAGE, "a mask needs a photo" },
+        { { .prompt = PROMPT, .photo = &photo, .mask = &spot_mask, .mask_shape = "ellipse" }, BL_ERROR_USAGE, "not both" },
+        { { .prompt = PROMPT, .photo = &photo, .mask_shape = "star" }, BL_ERROR_USAGE, "mask shape \"star\" is not known" },
+        { { .prompt = PROMPT, .photo = &photo, .mask_shape = "perlin", .mask_smallest = 0.5f }, BL_ERROR_USAGE, "a mask of 0.5 to 0.25" },
         { { .prompt = PROMPT, .photo = &photo, .mask = &black_mask }, BL_ERROR_INPUT, "the mask is black everywhere at 32 x 32" },
         { { .prompt = PROMPT, .photo = &grey_photo }, BL_ERROR_USAGE, "the photo has 1 channels, 3 are needed" },
         { { .prompt = PROMPT, .photo = &photo, .mask = &photo }, BL_ERROR_USAGE, "the mask has 3 channels, 1 is needed" },

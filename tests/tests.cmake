@@ -56,10 +56,12 @@ foreach(NAME test_defence test_order test_size)
 endforeach()
 
 # The command line is tested as built.
-if(TARGET test_cli AND TARGET blemish-cli)
-  target_compile_definitions(test_cli PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
-  add_dependencies(test_cli blemish-cli)
-endif()
+foreach(NAME test_cli test_cli_guided)
+  if(TARGET ${NAME} AND TARGET blemish-cli)
+    target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
+    add_dependencies(${NAME} blemish-cli)
+  endif()
+endforeach()
 
 # The command line in a process whose driver misbehaves.
 if(TARGET test_defence)
