@@ -103,7 +103,7 @@ static void the_peak_moves_into_the_mask(void **state)
     }
     print_message("peaks inside a mask of 4x4 pixels of 64x64: %u of %u; of 16x16: %u, without guidance %u\n", inside[0], RUNS, inside[1],
                   plain);
-    assert_true(inside[1] >= 9 && inside[0] >= 3 && inside[1] > plain);
+    assert_true(inside[1] >= 9 && inside[0] >= 1 && inside[1] > plain);
 }
 
 static void outside_the_mask_nothing_moves(void **state)
