@@ -5,6 +5,7 @@
 #include "session.h"
 #include "signals.h"
 #include "trace.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,53 +76,99 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     return options;
 }
 
-/* "nut.png" and "_mask.png" give "nut_mask.png"; to be freed. */
-static char *beside(const char *path, const char *ending)
+/* There are words to guide; what is wrong with them the library says. */
+static bool guided(const generate_values *v) { return v->defect || (v->prompt && strstr(v->prompt, "[[")); }
+
+/* --mask names a file, not a way to make one. */
+static bool mask_file(const generate_values *v)
 {
-    const size_t stem = strlen(path) - 4, size = stem + strlen(ending) + 1;
-    char *out = malloc(size);
-    if (out)
-        snprintf(out, size, "%.*s%s", (int)stem, path, ending);
-    return out;
+    return v->mask && strcmp(v->mask, "auto") && strcmp(v->mask, "foreground") && strcmp(v->mask, "none");
 }
 
-static bl_result write_extra(job *j, const char *path, const bl_image *image)
+/* The name of the mask of what changed, to be freed. */
+static bl_result mask_path(job *j, const char *path, char **mask)
 {
-    bl_result result = image->pixels ? bl_image_write_png(path, image, NULL, 0) : BL_OK;
-    if (result == BL_OK && image->pixels)
-        session_say(&j->s, "%s", path);
+    const generate_values *v = j->values;
+    const bool wanted = v->photo && guided(v) && !v->no_change_mask;
+    *mask = wanted ? picture_beside(path, "_mask.png") : NULL;
+    return wanted && !*mask ? session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out") : BL_OK;
+}
+
+/* Every name that one picture writes, before minutes are spent and again after; what is read is never replaced, and no name stands for
+ * two files. */
+static bl_result check_outputs(job *j, const char *path)
+{
+    const generate_values *v = j->values;
+    char *mask, reason[768];
+    bl_result result = mask_path(j, path, &mask);
+    const struct { const char *option, *path; } out[] = { { "out", path }, { "out", mask }, { "save-attention", v->attention },
+                                                          { "trace", v->trace }, { "plot", v->plot } };
+    const char *const in[] = { v->photo, mask_file(v) ? v->mask : NULL };
+    for (size_t i = 0; result == BL_OK && i < sizeof(out) / sizeof(*out); i++) {
+        if (!out[i].path)
+            continue;
+        for (size_t k = 0; k < sizeof(in) / sizeof(*in); k++)
+            if (in[k] && picture_same_file(out[i].path, in[k]))
+                result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --%s another name", out[i].path,
+                                      out[i].option);
+        for (size_t k = 0; k < i; k++)
+            if (out[k].path && picture_same_file(out[i].path, out[k].path))
+                result = session_note(&j->s, BL_ERROR_USAGE, "%s: would be two files; give --%s another name", out[i].path,
+                                      out[i].option);
+        if (result == BL_OK && !picture_may_write(out[i].path, v->force, reason, sizeof(reason)))
+            result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+    }
+    free(mask);
     return result;
 }
 
-/* The picture last: when it is there, all that belongs to it is. */
+static bl_result write_mask(const char *part, const bl_generate_result *made) { return bl_image_write_png(part, &made->mask, NULL, 0); }
+static bl_result write_attention(const char *part, const bl_generate_result *made)
+{
+    return bl_image_write_png(part, &made->attention, NULL, 0);
+}
+static bl_result write_made(const char *part, const bl_generate_result *made) { return picture_write(part, made, false); }
+static bl_result write_from_photo(const char *part, const bl_generate_result *made) { return picture_write(part, made, true); }
+
+/* The picture last: when it is there, all that belongs to it is; when it is not, nothing is. */
 static bl_result write_all(job *j, const char *path, const bl_generate_result *made)
 {
     const generate_values *v = j->values;
-    char *mask = beside(path, "_mask.png");
-    bl_result result = mask ? write_extra(j, mask, &made->mask) : session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
+    picture_set set = { 0 };
+    char *mask;
+    bl_result result = mask_path(j, path, &mask);
+    const struct { const char *path; bl_result (*write)(const char *part, const bl_generate_result *made); } files[] = {
+        { made->mask.pixels ? mask : NULL, write_mask }, { made->attention.pixels ? v->attention : NULL, write_attention },
+        { v->trace, trace_write }, { v->plot, trace_plot }, { path, v->photo ? write_from_photo : write_made },
+    };
+    for (size_t i = 0; result == BL_OK && i < sizeof(files) / sizeof(*files); i++) {
+        if (!files[i].path)
+            continue;
+        const char *part = picture_set_add(&set, files[i].path);
+        result = part ? files[i].write(part, made) : BL_ERROR_MEMORY;
+        if (result != BL_OK)
+            session_note(&j->s, result, "%s: %s", files[i].path, result == BL_ERROR_MEMORY ? "host memory ran out"
+                         : files[i].write == trace_write ? strerror(errno) : bl_last_error());
+    }
+    if (result == BL_OK && !picture_set_name(&set))
+        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
+    for (int i = 0; result == BL_OK && i + 1 < set.count; i++)
+        session_say(&j->s, "%s", set.files[i].path);
+    picture_set_end(&set);
     free(mask);
-    if (result == BL_OK && v->attention)
-        result = write_extra(j, v->attention, &made->attention);
-    if (result == BL_OK && v->trace && !trace_write(v->trace, made))
-        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written", v->trace);
-    if (result == BL_OK && v->plot)
-        result = trace_plot(v->plot, made);
-    return result == BL_OK ? picture_write(path, made, v->photo != NULL) : result;
+    return result;
 }
 
 static bl_result make(job *j, uint64_t seed, const char *path, bl_generate_result *made)
 {
-    const generate_values *v = j->values;
     const bl_generate_options options = options_of(j, seed);
     bl_result result = bl_generate(j->model, &options, made);
     if (result != BL_OK)
         return result;
     if (signals_stop()) /* too late for the library to see */
         return BL_ERROR_CANCELLED;
-    char reason[768];
-    if (!picture_may_write(path, v->force, reason, sizeof(reason))) /* again: it took minutes */
-        return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
-    return write_all(j, path, made);
+    result = check_outputs(j, path); /* again: it took minutes */
+    return result == BL_OK ? write_all(j, path, made) : result;
 }
 
 /* Keeps what --json tells of one picture, made or failed. */
@@ -234,6 +281,12 @@ static int check_values(const command *c, const generate_values *v)
             return options_refuse(c, "--%s: \"%s\" must end in .png, the only format written", files[i].name, files[i].path);
     if (!v->prompt && (!v->object || !v->defect))
         return options_refuse(c, "--prompt TEXT is missing, or --object and --defect");
+    const struct { const char *name; bool given; } only_guided[] = { { "normal", v->normal }, { "detail", v->detail },
+        { "save-attention", v->attention }, { "plot", v->plot }, { "clip", v->clip } };
+    for (size_t i = 0; i < sizeof(only_guided) / sizeof(*only_guided); i++)
+        if (only_guided[i].given && !(v->photo && guided(v)))
+            return options_refuse(c, "--%s makes sense only with --photo and guided words: --object and --defect, or [[words]] in "
+                                  "the prompt", only_guided[i].name);
     if (v->count > 1 && (v->attention || v->trace || v->plot))
         return options_refuse(c, "--save-attention, --trace and --plot are for one picture, not for --count %u", v->count);
     if (v->mask_smallest > v->mask_largest)
@@ -243,20 +296,13 @@ static int check_values(const command *c, const generate_values *v)
     return 0;
 }
 
-/* --mask names a file, not a way to make one. */
-static bool mask_file(const generate_values *v)
-{
-    return v->mask && strcmp(v->mask, "auto") && strcmp(v->mask, "foreground") && strcmp(v->mask, "none");
-}
-
 /* Where the photo may change: as told, else with guided words its foreground. */
 static bl_result read_mask(job *j)
 {
     const generate_values *v = j->values;
-    const bool guided = v->defect || (v->prompt && strstr(v->prompt, "[["));
     if (mask_file(v))
         return bl_image_read(v->mask, 1, &j->mask);
-    if (!v->photo || (v->mask && !strcmp(v->mask, "none")) || (!v->mask && !guided) ||
+    if (!v->photo || (v->mask && !strcmp(v->mask, "none")) || (!v->mask && !guided(v)) ||
         (!v->mask && v->method && !strcmp(v->method, "anomalyany")))
         return BL_OK;
     const bl_mask_options options = { sizeof(options), v->mask && !strcmp(v->mask, "auto") ? v->mask_shape : "foreground", v->mask_smallest,
@@ -264,25 +310,15 @@ static bl_result read_mask(job *j)
     return bl_mask_auto(&j->photo, &options, &j->mask);
 }
 
-/* Every output name, before minutes are spent; neither the photo nor the mask is ever replaced. */
-static bl_result check_outputs(job *j)
+static bl_result check_all_outputs(job *j)
 {
-    const generate_values *v = j->values;
-    char reason[768];
-    for (uint32_t i = 0; i < v->count; i++) {
-        char *path = picture_path(v->out, v->count > 1 ? i + 1 : 0);
-        bl_result result = BL_OK;
-        if (!path)
-            result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
-        else if ((v->photo && picture_same_file(path, v->photo)) || (mask_file(v) && picture_same_file(path, v->mask)))
-            result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", path);
-        else if (!picture_may_write(path, v->force, reason, sizeof(reason)))
-            result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+    bl_result result = BL_OK;
+    for (uint32_t i = 0; result == BL_OK && i < j->values->count; i++) {
+        char *path = picture_path(j->values->out, j->values->count > 1 ? i + 1 : 0);
+        result = path ? check_outputs(j, path) : session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
         free(path);
-        if (result != BL_OK)
-            return result;
     }
-    return BL_OK;
+    return result;
 }
 
 static bl_result choose_seed(job *j)
@@ -303,7 +339,7 @@ static bl_result choose_seed(job *j)
 static bl_result prepare(job *j)
 {
     const generate_values *v = j->values;
-    bl_result result = v->dry_run ? BL_OK : check_outputs(j);
+    bl_result result = v->dry_run ? BL_OK : check_all_outputs(j);
     if (result == BL_OK)
         result = choose_seed(j);
     if (result == BL_OK && v->photo)
@@ -433,7 +469,7 @@ static const cli_option options[] = {
       .help = "what it should not show", .otherwise = "nothing" },
     { .name = "out", .letter = 'o', .argument = "FILE.png", .type = OPTION_PATH, AT(out), .value = "blemish.png",
       .help = "the picture; its folder must exist. With --count, FILE-0001.png and so on" },
-    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace the picture if it exists" },
+    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace files that exist, but none that is read" },
     { .name = "count", .letter = 'c', .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 9999, AT(count), .value = "1",
       .help = "number of pictures, with seeds SEED, SEED+1, ..." },
 
@@ -445,12 +481,12 @@ static const cli_option options[] = {
     { .name = "mask", .argument = "FILE|auto|foreground|none", .type = OPTION_PATH, AT(mask), .needs = "photo",
       .help = "grey picture: the photo may change only where it is not black. auto: a random shape on the object, by the seed of the first "
               "picture", .otherwise = "the object (foreground) with guided words, else everywhere" },
-    { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape), .value = "ellipse",
-      .help = "of --mask auto" },
-    { .name = "mask-smallest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_smallest), .value = "0.05",
-      .help = "size of --mask auto, as a share of the object: at least" },
+    { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape),
+      .value = "ellipse", .needs = "mask", .help = "of --mask auto" },
+    { .name = "mask-smallest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_smallest),
+      .value = "0.05", .needs = "mask", .help = "size of --mask auto, as a share of the object: at least" },
     { .name = "mask-largest", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(mask_largest), .value = "0.25",
-      .help = "and at most" },
+      .needs = "mask", .help = "and at most" },
     { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
       .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
 
@@ -469,8 +505,8 @@ static const cli_option options[] = {
     { .name = "spacing", .argument = "NAME", .type = OPTION_CHOICE, .choices = "leading|trailing|linspace", AT(spacing),
       .help = "which timesteps are visited", .otherwise = "what scheduler_config.json says" },
     { .group = "How the defect is made", .name = "method", .argument = "NAME", .type = OPTION_CHOICE, .choices = "cut|anomalyany|attend|sd",
-      AT(method), .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: the "
-      "authors' published code, step for step. attend: attention is raised directly, without a gradient. sd: plain image-to-image",
+      AT(method), .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: "
+      "the authors' published code, step for step. attend: attention is raised directly, without a gradient. sd: plain image-to-image",
       .otherwise = "cut with a photo and guided words, else sd" },
     { .name = "clip", .argument = "DIR", .type = OPTION_PATH, AT(clip), .needs = "photo",
       .help = "CLIP model (ViT-L/14): the picture is also led towards the words by its image loss", .otherwise = "none" },
@@ -503,10 +539,11 @@ static const cli_option options[] = {
       .help = "no FILE_mask.png of what changed, which costs a second, defect-free denoising" },
     { .name = "save-attention", .argument = "FILE.png", .type = OPTION_PATH, AT(attention),
       .help = "the guided words' attention over the picture" },
-    { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace), .help = "loss, localisation, gradient and step size of every update, as "
-      "JSON lines" },
+    { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
+      .help = "loss, localisation, gradient and step size of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
-    { .name = "measure", .type = OPTION_FLAG, AT(measure), .help = "cut: evaluate the loss after the updates of each step, too, for the trace" },
+    { .name = "measure", .type = OPTION_FLAG, AT(measure),
+      .help = "cut: evaluate the loss after the updates of each step, too, for the trace" },
     SESSION_OPTIONS(generate_values),
 };
 
@@ -520,7 +557,7 @@ const command command_generate = {
             "The parameters are stored in the picture, and so is the mark that a model made\n"
             "it (IPTC digital source type). Nothing is written when it is interrupted or\n"
             "fails.",
-    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png --object hazelnut --defect cracked\n"
+    .examples = "  blemish generate -m ~/models/sd15 --photo nut.png \\\n      --object hazelnut --defect cracked\n"
                 "  blemish generate --model ~/models/sd15 --prompt \"a photo of a hazelnut\"\n"
                 "  blemish generate -m ~/models/sd15 -p \"a photo of a cracked hazelnut\" \\\n"
                 "      --photo nut.png --mask spot.png --strength 0.6 --count 4 --out crack.png\n",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -37,21 +38,25 @@ static json_t *summary(const bl_generate_result *made)
                      memory);
 }
 
-bool trace_write(const char *path, const bl_generate_result *made)
+bl_result trace_write(const char *path, const bl_generate_result *made)
 {
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(path, "wx");
     bool ok = f && print_object(f, summary(made));
     for (uint32_t i = 0; ok && i < made->trace_count; i++) {
         const bl_trace_step *s = &made->trace[i];
-        json_t *o = json_pack("{s:s,s:i,s:i,s:o,s:o,s:o,s:i,s:[i,i]}", "kind", s->measured ? "measured" : "update", "step", (int)s->step, "inner",
-                              (int)s->inner, "t", number((double)s->timestep), "attention_loss", number((double)s->attention_loss), "image_loss",
-                              number((double)s->image_loss), "n", (int)s->n, "peak", (int)s->x, (int)s->y);
+        json_t *o = json_pack("{s:s,s:i,s:i,s:o,s:o,s:o,s:i,s:[i,i]}", "kind", s->measured ? "measured" : "update", "step", (int)s->step,
+                              "inner", (int)s->inner, "t", number((double)s->timestep), "attention_loss",
+                              number((double)s->attention_loss), "image_loss", number((double)s->image_loss),
+                              "n", (int)s->n, "peak", (int)s->x, (int)s->y);
         if (o && !s->measured)
             json_object_update_new(o, json_pack("{s:o,s:o,s:o}", "gradient_norm", number((double)s->gradient_norm), "alpha",
                                                 number((double)s->alpha), "seconds", number((double)s->seconds)));
         ok = print_object(f, o);
     }
-    return f && !fclose(f) && ok;
+    ok = f && !fflush(f) && !fsync(fileno(f)) && ok;
+    if (f && fclose(f))
+        ok = false;
+    return ok ? BL_OK : BL_ERROR_OUTPUT;
 }
 
 /* --- plot ------------------------------------------------------------------------------------------------------------------- */
@@ -149,7 +154,8 @@ bl_result trace_plot(const char *path, const bl_generate_result *made)
     if (!c.image.pixels)
         return BL_ERROR_MEMORY;
     box(&c, 0, 0, WIDTH, HEIGHT, PAPER);
-    snprintf(label, sizeof(label), "%u steps, %u updates, %.1f s   (orange: after the updates)", made->steps_run, made->trace_count, made->seconds);
+    snprintf(label, sizeof(label), "%u steps, %u updates, %.1f s   (orange: after the updates)", made->steps_run, made->trace_count,
+             made->seconds);
     text(&c, LEFT, 10, INK, label);
     for (int panel = 0; panel < PANELS; panel++)
         draw_panel(&c, made, panel);

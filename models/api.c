@@ -126,27 +126,48 @@ void bl_model_close(bl_model **model)
     *model = NULL;
 }
 
-bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit)
+bl_result bl_tokenize(const char *dir, const char *prompt, const char *object, const char *defect, const char *template_text,
+                      bl_tokens *out)
 {
     bl_result result = BL_OK;
     bl_tokenizer *t = NULL;
+    bl_words words = { 0 };
     int32_t *ids = NULL;
     size_t n = 0;
-    if (!dir || !prompt || !count || (capacity && !tokens))
-        return bl_fail(BL_ERROR_USAGE, "bl_tokenize: no folder, prompt or place for the tokens");
-    *count = 0;
+    if (!dir || !out)
+        return bl_fail(BL_ERROR_USAGE, "bl_tokenize: no folder or place for the tokens");
+    *out = (bl_tokens){ 0 };
     BL_TRY(bl_tokenizer_open(dir, &t));
-    BL_TRY(bl_tokenizer_encode(t, prompt, strlen(prompt), &ids, &n));
-    for (size_t i = 0; i < n && i < capacity; i++) {
+    out->limit = bl_tokenizer_max_length(t);
+    BL_TRY(bl_words_make(t, prompt, object, defect, template_text, NULL, out->limit, &words));
+    BL_TRY(bl_tokenizer_encode(t, words.prompt, strlen(words.prompt), &ids, &n));
+    out->tokens = bl_alloc(n, sizeof(*out->tokens));
+    if (!out->tokens)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for %zu tokens", n));
+    for (size_t i = 0; i < n; i++) {
         const char *text = bl_tokenizer_text(t, ids[i]);
-        tokens[i].id = ids[i];
-        snprintf(tokens[i].text, sizeof(tokens[i].text), "%s", text ? text : "");
+        out->tokens[i].id = ids[i];
+        snprintf(out->tokens[i].text, sizeof(out->tokens[i].text), "%s", text ? text : "");
     }
-    *count = (uint32_t)n; /* a prompt has at most 64 KiB */
-    if (limit)
-        *limit = bl_tokenizer_max_length(t);
+    for (uint32_t i = 0; i < words.count; i++)
+        out->tokens[words.tokens[i]].guided = 1;
+    out->count = (uint32_t)n; /* a prompt has at most 64 KiB */
+    out->prompt = words.prompt;
+    words.prompt = NULL;
 fail:
     bl_free(ids);
+    bl_words_free(&words);
     bl_tokenizer_close(&t);
+    if (result != BL_OK)
+        bl_tokens_free(out);
     return result;
+}
+
+void bl_tokens_free(bl_tokens *tokens)
+{
+    if (!tokens)
+        return;
+    bl_free(tokens->prompt);
+    bl_free(tokens->tokens);
+    *tokens = (bl_tokens){ 0 };
 }

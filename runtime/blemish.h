@@ -137,13 +137,23 @@ BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
 
 typedef struct bl_token {
     int32_t id;
+    int guided;          /* of a marked word, or of the defect */
     char text[128];      /* the vocabulary entry, "hazelnut</w>" */
 } bl_token;
 
-/* Splits a prompt as the checkpoint's own tokenizer does, with start and end tokens, without padding. Needs no device.
- * `dir`: a checkpoint or its tokenizer folder. Writes at most `capacity` tokens and sets *count to the whole number, and *limit
- * (may be NULL) to the number that the text encoder takes. BL_ERROR_INPUT: not UTF-8, or longer than 64 KiB. */
-BL_API bl_result bl_tokenize(const char *dir, const char *prompt, bl_token *tokens, uint32_t capacity, uint32_t *count, uint32_t *limit);
+typedef struct bl_tokens {
+    char *prompt;        /* as the text encoder gets it, without marks; owned */
+    bl_token *tokens;    /* start and end included, no padding; owned */
+    uint32_t count;
+    uint32_t limit;      /* tokens that the text encoder takes */
+} bl_tokens;
+
+/* Splits a prompt as the checkpoint's own tokenizer does; it may be longer than the limit. Needs no device. `dir`: a checkpoint or its
+ * tokenizer folder. The words are those of bl_generate_options: a prompt, or an object and a defect, and their template or NULL.
+ * BL_ERROR_USAGE, BL_ERROR_INPUT: not UTF-8, longer than 64 KiB, or marks that bl_generate would refuse. *out is zeroed on failure. */
+BL_API bl_result bl_tokenize(const char *dir, const char *prompt, const char *object, const char *defect, const char *template_text,
+                             bl_tokens *out);
+BL_API void bl_tokens_free(bl_tokens *tokens);
 
 /* --- masks --------------------------------------------------------------------------------------------------------- */
 
@@ -182,19 +192,22 @@ typedef struct bl_generate_options {
     const char *method;
     const char *object, *defect; /* "hazelnut", "damaged": the prompt is made of them, and the defect is guided */
     const char *template_text;   /* with {object} and {defect}; NULL: "a photo of a {object} that is {defect}" */
-    const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without its guided words */
+    const char *normal_prompt;   /* of the same photo without a defect; NULL: "a photo of a {object}", or the prompt without its guided
+                                    words */
     const char *detail;          /* a longer description of the defect; the embedding moves towards it. NULL: none */
     uint32_t attention_res;      /* grid of the attention maps, larger side in cells; 0: max(16, latents / 4), or the nearest there is */
     uint32_t guided_first, guided_last; /* steps that are guided, counted from 1; 0: the first, the last */
     uint32_t inner;              /* "cut": updates in each guided step, 1-100; 0: 1 */
-    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany": of the strong
-                                    update; 0: 20 */
+    float lambda;                /* "cut": step size alpha_t = lambda (1 + growth tau) n_t / n_start, above 0; 0: 10. "anomalyany":
+                                    of the strong update; 0: 20 */
     float growth;                /* "cut": how much larger the first step is, tau falls from 1 to 0; 0: 1; negative: none */
     int words_mean;              /* several guided tokens: 0: the worst of them counts, else their mean */
     float prompt_rate;           /* "cut": share of the way to `detail` in each guided step, 0-1; 0: 0.1; negative: none */
-    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one. 0: 1 and 0.3 */
+    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one. 0: 1 and
+                                    0.3 */
     float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
-    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or "all" */
+    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or
+                                    "all" */
     int measure;                 /* "cut": also evaluate the loss after each step's updates, for the trace: half again the cost */
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
     /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */

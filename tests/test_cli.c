@@ -248,6 +248,32 @@ static void test_refused(void **state)
         { { GENERATE, "--scheduler", "" }, "--scheduler: must be one of ddim, pndm, pndm-diffusers" },
         { { GENERATE, "--spacing", "even" }, "--spacing: must be one of leading, trailing, linspace" },
 
+        { { "generate", MODEL, "--object", "nut" }, "--object makes sense only with --defect" },
+        { { "generate", MODEL, "--defect", "cracked" }, "--defect makes sense only with --object" },
+        { { GENERATE, "--object", "nut", "--defect", "cracked" }, "--object and --prompt contradict each other" },
+        { { GENERATE, "--template", "{defect}" }, "--template makes sense only with --object" },
+        { { GENERATE, "--method", "paint" }, "--method: must be one of cut, anomalyany, attend, sd, not \"paint\"" },
+        { { GENERATE, "--lambda", "-1" }, "--lambda: must be a number, 0 to 1e+06, not \"-1\"" },
+        { { GENERATE, "--inner", "0" }, "--inner: must be a whole number, 1 to 100" },
+        { { GENERATE, "--guided-first", "0" }, "--guided-first: must be" },
+        { { GENERATE, "--guided-last", "1001" }, "--guided-last: must be" },
+        { { GENERATE, "--attention-res", "257" }, "--attention-res: must be" },
+        { { GENERATE, "--prompt-rate", "1.1" }, "--prompt-rate: must be" },
+        { { GENERATE, "--image-share", "-0.1" }, "--image-share: must be" },
+        { { GENERATE, "--gain", "51" }, "--gain: must be" },
+        { { GENERATE, "--clip", "c" }, "--clip makes sense only with --photo" },
+        { { GENERATE, "--photo", "p.png", "--clip", "c" }, "--clip makes sense only with --photo and guided words" },
+        { { GENERATE, "--photo", "p.png", "--normal", "n" }, "--normal makes sense only with --photo and guided words" },
+        { { GENERATE, "--detail", "d" }, "--detail makes sense only with --photo and guided words" },
+        { { "generate", MODEL, "-p", "a [[nut]]", "--plot", "p.png" }, "--plot makes sense only with --photo and guided words" },
+        { { GENERATE, "--photo", "p.png", "--save-attention", "a.png" }, "--save-attention makes sense only with --photo and guided" },
+        { { GENERATE, "--save-attention", "a.jpg" }, "--save-attention: \"a.jpg\" must end in .png" },
+        { { GENERATE, "--plot", "a.svg" }, "--plot: \"a.svg\" must end in .png" },
+        { { GENERATE, "--count", "2", "--trace", "t" }, "--save-attention, --trace and --plot are for one picture, not for --count 2" },
+        { { GENERATE, "--mask-shape", "perlin" }, "--mask-shape makes sense only with --mask" },
+        { { GENERATE, "--photo", "p.png", "--mask", "auto", "--mask-shape", "square" }, "--mask-shape: must be one of ellipse" },
+        { { GENERATE, "--photo", "p.png", "--mask", "auto", "--mask-smallest", "0" }, "--mask-smallest: must be a number, above 0" },
+        { { GENERATE, "--photo", "p.png", "--mask", "auto", "--mask-smallest", "0.3" }, "--mask-smallest is 0.3, above --mask-largest, 0.25" },
         { { GENERATE, "--mask", "m.png" }, "--mask makes sense only with --photo" },
         { { GENERATE, "--strength", "0.5" }, "--strength makes sense only with --photo" },
         { { GENERATE, "--no-cache", "--cache-dir", "c" }, "--no-cache and --cache-dir contradict each other" },
@@ -261,7 +287,10 @@ static void test_refused(void **state)
         { { GENERATE, "-\xff" }, "argument 5 is not valid UTF-8" },
 
         { { "tokens", "a nut" }, "--model DIR or --tokenizer DIR is missing" },
-        { { "tokens", MODEL }, "PROMPT is missing" },
+        { { "tokens", MODEL }, "PROMPT is missing, or --object and --defect" },
+        { { "tokens", MODEL, "--object", "nut" }, "--object makes sense only with --defect" },
+        { { "tokens", MODEL, "a nut", "--object", "nut", "--defect", "cracked" }, "takes a PROMPT, or --object and --defect, not both" },
+        { { "tokens", MODEL, "a nut", "--template", "{defect}" }, "--template makes sense only with --object" },
         { { "tokens", MODEL, "a", "nut" }, "takes one PROMPT, and \"nut\" is one more" },
         { { "tokens", MODEL, "--tokenizer", "t", "a" }, "--tokenizer and --model contradict each other" },
         { { "verify", MODEL }, "FILE is missing" },
@@ -297,6 +326,47 @@ static void test_environment(void **state)
     assert_int_equal(files_here(), 0);
 }
 
+/* Every file besides the picture: none replaces what is read, another, or without --force one that exists. */
+static void others_refused(void)
+{
+#define NUT "generate", MODEL, "--photo", "p.png", "--object", "nut", "--defect", "cracked"
+    static const struct { const char *option, *path; int code; const char *reason; } rows[] = {
+        { "--out", "e.png", 1, "e_mask.png: exists already (--force replaces it)" },
+        { "--trace", "e_mask.png", 1, "e_mask.png: exists already" },
+        { "--save-attention", "e_mask.png", 1, "e_mask.png: exists already" },
+        { "--plot", "e_mask.png", 1, "e_mask.png: exists already" },
+        { "--plot", "no/p.png", 1, "no/p.png: the folder \"no\"" },
+        { "--trace", ".", 1, ".: is a folder" },
+        { "--trace", "./p.png", 2, "./p.png: is also what is read; give --trace another name" },
+        { "--save-attention", "p.png", 2, "p.png: is also what is read; give --save-attention another name" },
+        { "--plot", "./o.png", 2, "./o.png: would be two files; give --plot another name" },
+        { "--save-attention", "o_mask.png", 2, "o_mask.png: would be two files" },
+        { "--trace", "o.png", 2, "o.png: would be two files" },
+    };
+    size_t size;
+    char *png = read_whole("p.png", &size);
+    FILE *f = fopen("e_mask.png", "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(png, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    free(png);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (int force = 0; force < (rows[i].code == 2 ? 2 : 1); force++) {
+            const int code = RUN(NUT, rows[i].option, rows[i].path, i ? "--out" : "-q", i ? "o.png" : force ? "-f" : NULL, i && force ? "-f" : NULL);
+            if (code != rows[i].code)
+                fail_msg("%s %s: exit code %d", rows[i].option, rows[i].path, code);
+            assert_says(err_path, rows[i].reason);
+            assert_empty(out_path);
+        }
+    /* the mask of what changed is not written without guided words, and then is in nobody's way; but is not the mask that is read */
+    assert_int_equal(RUN(GENERATE, "--photo", "p.png", "--out", "e.png"), 3);
+    assert_int_equal(RUN(NUT, "--out", "e.png", "--no-mask-out"), 3);
+    assert_int_equal(RUN(NUT, "--out", "e.png", "--mask", "e_mask.png", "--force"), 2);
+    assert_says(err_path, "e_mask.png: is also what is read; give --out another name");
+    assert_int_equal(remove("e_mask.png"), 0);
+    assert_int_equal(files_here(), 1);
+}
+
 /* What can be said before a device is looked for. */
 static void test_files_refused(void **state)
 {
@@ -316,6 +386,7 @@ static void test_files_refused(void **state)
     assert_says(err_path, "./p.png: is also what is read");
     assert_int_equal(RUN(GENERATE, "--photo", "p.png", "--mask", "m.png"), 3);
     assert_says(err_path, "m.png");
+    others_refused();
     assert_int_equal(RUN(GENERATE, "--out", "p.png/x.png"), 1);
     assert_says(err_path, "\"p.png\" is not a folder");
     assert_int_equal(rename("p.png", "x-0002.png"), 0);
@@ -338,10 +409,11 @@ static void test_help(void **state)
         "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
     static const struct { const char *command, *options; } cases[] = {
         { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
-                      "--width --height --scheduler --spacing --example" },
+                      "--width --height --scheduler --spacing --object --defect --template --normal --detail --method --clip "
+                      "--mask-shape --no-mask-out --save-attention --trace --plot --example" },
         { "verify", "--model --clip --strict --example" },
         { "devices", "--json --help" },
-        { "tokens", "--model --tokenizer --json --help --example" },
+        { "tokens", "--model --tokenizer --object --defect --template --json --help --example" },
         { "version", "--json --help" },
         { "help", "--help" },
     };
@@ -438,9 +510,34 @@ static void test_tokens(void **state)
     const json_int_t limit = json_integer_value(json_object_get(json, "limit"));
     json_decref(json);
 
+    assert_int_equal(RUN("tokens", "--json", "a [[damaged]] nut", "-m", model), 0);
+    json = output_json();
+    tokens = json_object_get(json, "tokens");
+    assert_string_equal(json_string_value(json_object_get(json, "prompt")), "a damaged nut");
+    for (size_t i = 0; i < json_array_size(tokens); i++)
+        assert_true(json_is_true(json_object_get(json_array_get(tokens, i), "guided")) == (i == 2));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(tokens, 2), "text")), "damaged</w>");
+    json_decref(json);
+    assert_int_equal(RUN("tokens", "-m", model, "--object", "nut", "--defect", "damaged", "--template", "{defect} {object}"), 0);
+    assert_says(out_path, "damaged</w>  guided\n");
+    assert_int_equal(RUN("tokens", "-m", model, "--object", "nut", "--defect", "damaged", "--template", "{object}"), 2);
+    assert_says(err_path, "the template \"{object}\" has no {defect}");
+    assert_empty(out_path);
+    static const char *const wrong[][2] = { { "a [[nut", "is not closed" }, { "a nut]]", "without \"[[\"" },
+        { "[[a [[nut]]]]", "\"[[\" within" }, { "[[]] nut", "marks no word" }, { "a [[nu]]t", "only a part of a word" } };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        assert_int_equal(RUN("tokens", "-m", model, wrong[i][0]), 3);
+        assert_says(err_path, wrong[i][1]);
+        assert_empty(out_path);
+    }
+
     char many[1024] = ""; /* a "7" is one token each */
     for (json_int_t i = 0; i < limit && 2 * i + 2 < (json_int_t)sizeof(many); i++)
         strcat(many, "7 ");
+    char marked[1040];
+    snprintf(marked, sizeof(marked), "%s[[nut]]", many);
+    assert_int_equal(RUN("tokens", "--model", model, marked), 3);
+    assert_says(err_path, "\"nut\" lies beyond");
     assert_int_equal(RUN("tokens", "--model", model, many), 3);
     assert_says(err_path, "the prompt is too long");
     assert_says(out_path, "too long");

@@ -131,7 +131,8 @@ static void a_seed_is_a_mask(void **state)
     (void)state;
     bl_image photo = disc(40, 200);
     for (size_t s = 0; s < BL_COUNT(shapes); s++) {
-        bl_image a = drawn(&photo, shapes[s], 0, 0, 42), b = drawn(&photo, shapes[s], 0.05f, 0.25f, 42), c = drawn(&photo, shapes[s], 0, 0, 43);
+        bl_image a = drawn(&photo, shapes[s], 0, 0, 42), b = drawn(&photo, shapes[s], 0.05f, 0.25f, 42);
+        bl_image c = drawn(&photo, shapes[s], 0, 0, 43);
         assert_memory_equal(a.pixels, b.pixels, W * H);
         assert_memory_not_equal(a.pixels, c.pixels, W * H);
         if (hash(&a) != expected[s])

@@ -64,7 +64,8 @@ static void words_are_found(void **state)
         { "a hazelnut,[[broken]], [[damaged]]", NULL, NULL, NULL, NULL, "a hazelnut,broken, damaged", "a hazelnut,,",
           "broken</w> damaged</w>", 4 },
         { "[[caf\xc3\xa9]] it[['s]]", NULL, NULL, NULL, NULL, "caf\xc3\xa9 it's", "it", "caf\xc3\x83\xc2\xa9</w> 's</w>", 1 },
-        { "a single [ or ] marks nothing", NULL, NULL, NULL, NULL, "a single [ or ] marks nothing", "a single [ or ] marks nothing", "", 0 },
+        { "a single [ or ] marks nothing", NULL, NULL, NULL, NULL, "a single [ or ] marks nothing",
+          "a single [ or ] marks nothing", "", 0 },
         { NULL, "hazelnut", "damaged", NULL, NULL, "a photo of a hazelnut that is damaged", "a photo of a hazelnut", "damaged</w>", 8 },
         { NULL, "hazelnut", "damaged", NULL, "a hat", "a photo of a hazelnut that is damaged", "a hat", "damaged</w>", 8 },
         { NULL, "bottle", "broken crack", "{defect} on {object}", NULL, "broken crack on bottle", "a photo of a bottle",
@@ -131,13 +132,15 @@ static void words_are_refused(void **state)
     for (size_t i = 0; i < BL_COUNT(rows); i++) {
         bl_words w;
         memset(&w, 0xff, sizeof(w));
-        const bl_result r = bl_words_make(own, rows[i].prompt, rows[i].object, rows[i].defect, rows[i].template_text, rows[i].normal, LENGTH, &w);
+        const bl_result r = bl_words_make(own, rows[i].prompt, rows[i].object, rows[i].defect, rows[i].template_text, rows[i].normal,
+                                          LENGTH, &w);
         if (r != rows[i].r || !strstr(bl_last_error(), rows[i].reason))
             fail_msg("row %zu: %s, \"%s\" lacks \"%s\"", i, bl_result_name(r), bl_last_error(), rows[i].reason);
         assert_true(!w.prompt && !w.normal && !w.count);
     }
     /* the last place of all, one token below the end token; and a longer prompt whose marks lie within */
-    expect(own, &(row){ .prompt = A4 A4 A4 "a [[hat]]", .made = A4 A4 A4 "a hat", .plain = A4 A4 A4 "a", .guided = "hat</w>", .first = 14 }, LENGTH);
+    expect(own, &(row){ .prompt = A4 A4 A4 "a [[hat]]", .made = A4 A4 A4 "a hat", .plain = A4 A4 A4 "a", .guided = "hat</w>",
+                        .first = 14 }, LENGTH);
     expect(own, &(row){ .prompt = "[[hat]] " A4 A4 A4 A4 "a", .made = "hat " A4 A4 A4 A4 "a", .plain = A4 A4 A4 A4 "a",
                         .guided = "hat</w>", .first = 1 }, LENGTH);
     bl_words w;
