@@ -16,7 +16,7 @@ typedef struct generate_values {
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
     seed_value seed;
-    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention, measure;
+    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention;
     session_options on;
 } generate_values;
 
@@ -102,7 +102,6 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.image_share = or_none(v->image_share);
     options.gain = or_none(v->gain);
     options.odd_off = v->odd_off;
-    options.measure = v->measure;
     options.no_change_mask = v->no_mask_out;
     return options;
 }
@@ -566,8 +565,6 @@ static const cli_option options[] = {
     { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
       .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
-    { .name = "measure", .type = OPTION_FLAG, AT(measure),
-      .help = "cut: evaluate the loss after the updates of each step, too, for trace and plot" },
     SESSION_OPTIONS(generate_values),
 };
 

@@ -1,13 +1,16 @@
 /* Mask-guided attention optimization. Layer 4.
  *
- * Before a guided step (CUT, equations 8, 9, 11): z <- z - mask (alpha_t grad L_att + w grad L_img), with alpha_t = lambda (1 + growth
- * tau) n_t / n_start.
- * The paper writes 1 + Delta_t t; t falls, and so does tau. The text embedding moves towards that of the detailed prompt (equations 12,
- * 13).
- * There the gradient of the cosine is of the order of 1/|E|, and as published moves nothing; it is taken times |E| |E'|, so that the
- * rate is the share of the angle. */
+ * Before a guided step (CUT, equations 8, 9, 11): z <- z - mask (alpha_t grad L_att + w grad L_img), with
+ * alpha_t = lambda (1 + growth tau) n_t / n_start. The paper writes 1 + Delta_t t; t falls, and so does tau, from 1 to 0.
+ *
+ * Two things are ours. A small mask leaves little of the gradient: what is left is stretched to the length of the whole, eight times at
+ * most, or nothing would happen there. And a step that does not lower L_att is halved, four times at most.
+ *
+ * The text embedding moves towards that of the detailed prompt (equations 12, 13). There the gradient of the cosine is of the order of
+ * 1/|E|, and as published moves nothing; it is taken times |E| |E'|, so that the rate is the share of the angle. */
 #include "method.h"
 #include <math.h>
+#include <string.h>
 
 static void refine_prompt(bl_method *m, float *embedding, const float *detail)
 {
@@ -26,21 +29,69 @@ static void refine_prompt(bl_method *m, float *embedding, const float *detail)
     }
 }
 
+/* How much the masked gradient is stretched. */
+static double stretch(const bl_method *m, size_t values, uint32_t cells)
+{
+    const double most = 8;
+    double all = 0, masked = 0;
+    for (size_t i = 0; i < values; i++) {
+        const double g = m->grad[i], in = m->spec.mask ? m->spec.mask[i % cells] : 1;
+        all += g * g;
+        masked += g * g * in * in;
+    }
+    return masked > 0 ? BL_MIN(sqrt(all / masked), most) : 1;
+}
+
+/* Steps from m->before along the gradients until the loss is lower; *alpha is what it took, `after` what the loss is then. */
+static bl_result descend(bl_method *m, float t, const float *conditional, bool image, float before, double *alpha, float *latents,
+                         bl_guidance *after)
+{
+    enum { HALVINGS = 4 };
+    bl_result result = BL_OK;
+    const bl_method_spec *s = &m->spec;
+    const uint32_t cells = s->guide.h * s->guide.w;
+    const size_t values = (size_t)cells * m->c->unet.in_channels;
+    const double longer = stretch(m, values, cells);
+    for (int k = 0;; k++) {
+        for (size_t i = 0; i < values; i++) {
+            const double g = *alpha * longer * m->grad[i] + (image ? (double)s->image_weight * m->image_grad[i] : 0);
+            latents[i] = (float)(m->before[i] - g * (s->mask ? s->mask[i % cells] : 1));
+        }
+        BL_TRY(bl_guide_run(&m->check, latents, conditional, m->map_mask, t, after, NULL, NULL));
+        m->forwards++;
+        m->flops += m->check.flops;
+        if (after->loss < before || before <= 0 || k == HALVINGS)
+            break;
+        *alpha /= 2;
+    }
+fail:
+    return result;
+}
+
+static bl_update note(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found,
+                      const float *latents)
+{
+    const uint32_t at = found->at[m->spec.guide.count - 1];
+    return (bl_update){ .kind = kind, .step = step, .inner = inner, .t = m->spec.schedule->steps[step].t, .loss = found->loss,
+        .attention_loss = found->loss, .image_loss = NAN, .n = found->n, .x = at % m->guide.mw, .y = at / m->guide.mw, .values = latents };
+}
+
 bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
 {
     bl_result result = BL_OK;
     const bl_method_spec *s = &m->spec;
-    const uint32_t h = s->guide.h, w = s->guide.w, cells = h * w, channels = m->c->unet.in_channels;
-    const size_t values = (size_t)cells * channels, words = (size_t)m->c->text.positions * m->c->text.channels;
+    const size_t values = (size_t)s->guide.h * s->guide.w * m->c->unet.in_channels;
+    const size_t words = (size_t)m->c->text.positions * m->c->text.channels;
     const float t = s->schedule->steps[step].t;
     float *conditional = state->embedding + (s->branches - 1) * words;
+    const float *detail = s->detail && s->prompt_rate > 0 ? s->detail + (s->branches - 1) * words : NULL;
     if (step < s->first || step > s->last)
         return BL_OK;
     const double tau = s->last > s->first ? 1 - (double)(step - s->first) / (s->last - s->first) : 1;
     const bool image = s->image && step >= s->schedule->count - (uint32_t)lround((double)s->image_share * s->schedule->count);
     for (uint32_t q = 0; q < s->inner; q++) {
         const double begun = bl_clock();
-        bl_guidance found;
+        bl_guidance found, after;
         float image_loss = NAN, text_loss = 0;
         BL_TRY(bl_guide_run(&m->guide, state->latents, conditional, m->map_mask, t, &found, m->grad, NULL));
         m->forwards++;
@@ -48,36 +99,31 @@ bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
         m->flops += m->guide.flops;
         if (step == s->first && !q)
             m->n_start = BL_MAX(found.n, 1);
-        const double alpha = s->lambda * (1 + s->growth * tau) * found.n / m->n_start;
+        double alpha = s->lambda * (1 + s->growth * tau) * found.n / m->n_start;
         if (image) {
             BL_TRY(bl_image_guide_run(s->image, state->latents, &image_loss, m->image_grad));
             m->decodes++;
             m->flops += s->image->flops;
         }
-        for (size_t i = 0; i < values; i++) {
-            const double g = alpha * m->grad[i] + (image ? (double)s->image_weight * m->image_grad[i] : 0);
-            m->grad[i] = (float)g;
-            state->latents[i] = (float)(state->latents[i] - g * (s->mask ? s->mask[i % cells] : 1));
-        }
+        memcpy(m->before, state->latents, values * sizeof(*m->before));
+        BL_TRY(descend(m, t, conditional, image, found.loss, &alpha, state->latents, &after));
         state->changed |= BL_SAMPLE_LATENTS;
-        if (s->detail && s->prompt_rate > 0) {
-            BL_TRY(bl_method_cosine(m, conditional, s->detail + (s->branches - 1) * words, &text_loss, m->rows[2]));
-            refine_prompt(m, conditional, s->detail + (s->branches - 1) * words);
+        if (detail) {
+            BL_TRY(bl_method_cosine(m, conditional, detail, &text_loss, m->rows[2]));
+            refine_prompt(m, conditional, detail);
             state->changed |= BL_SAMPLE_EMBEDDING;
         }
-        if (s->update)
-            s->update(s->context, &(bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .t = t, .loss = found.loss,
-                .attention_loss = found.loss, .image_loss = image_loss, .size = (float)alpha, .n = found.n, .norm = found.norm,
-                .x = found.at[s->guide.count - 1] % m->guide.mw, .y = found.at[s->guide.count - 1] / m->guide.mw,
-                .values = state->latents, .gradient = m->grad, .seconds = 1e-9 * (bl_clock() - begun) });
-    }
-    if (s->measure) {
-        bl_guidance after;
-        BL_TRY(bl_guide_run(&m->guide, state->latents, conditional, m->map_mask, t, &after, NULL, NULL));
-        if (s->update)
-            s->update(s->context, &(bl_update){ .kind = BL_UPDATE_STAGE, .step = step, .inner = s->inner, .t = t, .loss = after.loss,
-                .attention_loss = after.loss, .image_loss = NAN, .n = after.n, .x = after.at[s->guide.count - 1] % m->guide.mw,
-                .y = after.at[s->guide.count - 1] / m->guide.mw, .values = state->latents });
+        bl_update u = note(m, BL_UPDATE_LATENTS, step, q, &found, state->latents);
+        u.image_loss = image_loss;
+        u.size = (float)alpha;
+        u.norm = found.norm;
+        u.gradient = m->grad;
+        u.seconds = 1e-9 * (bl_clock() - begun);
+        const bl_update lower = note(m, BL_UPDATE_STAGE, step, q, &after, state->latents);
+        if (s->update) {
+            s->update(s->context, &u);
+            s->update(s->context, &lower);
+        }
     }
 fail:
     return result;

@@ -116,7 +116,7 @@ static bl_result fill_in_method(job *j)
     *m = (bl_method_spec){ .kind = (bl_method_kind)kind, .schedule = &j->schedule, .branches = j->branches,
         .growth = value_or(o->growth, 1),
         .lambda = value_or(o->lambda, 10), .inner = o->inner ? o->inner : 1, .prompt_rate = value_or(o->prompt_rate, 0.1f),
-        .image_weight = value_or(o->image_weight, 1), .image_share = value_or(o->image_share, 0.3f), .measure = o->measure != 0,
+        .image_weight = value_or(o->image_weight, 1), .image_share = value_or(o->image_share, 0.3f),
         .odd = BL_ODD_ALL, .scale = value_or(o->lambda, 20), .gain = value_or(o->gain, 3), .update = note_update, .context = j };
     static const struct { uint32_t step; float value; } thresholds[] = { { 0, 0.05f }, { 10, 0.5f }, { 20, 0.8f } };
     for (; m->threshold_count < BL_COUNT(thresholds); m->threshold_count++) {

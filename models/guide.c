@@ -96,7 +96,7 @@ bl_result bl_guide_create(bl_checkpoint *c, const bl_guide_spec *spec, bool keep
         build_gradient(u, wrt);
     u->s.out = u->loss;
     u->s.forward_nodes = spec->gradient ? forward : 0;
-    BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, "guide", 1, &u->s));
+    BL_TRY(bl_stage_finish(c, 1u << BL_NET_UNET, spec->gradient ? "guide" : spec->branches == 2 ? "both" : "check", 1, &u->s));
     u->flops = bl_graph_flops(u->s.graph); /* with what is computed again */
     BL_TRY(bl_stage_write_frequencies(c, &u->s));
 fail:

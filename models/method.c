@@ -92,6 +92,13 @@ static bl_result create(bl_method *m)
         guide.gradient = guide.embedding = false;
         BL_TRY(bl_guide_create(c, &guide, false, NULL, &m->both));
     }
+    if (s->kind == BL_METHOD_CUT) {
+        m->before = bl_alloc(values, sizeof(*m->before));
+        if (!m->before)
+            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
+        guide.gradient = false;
+        BL_TRY(bl_guide_create(c, &guide, false, NULL, &m->check));
+    }
     if (s->detail && optimizes) {
         for (size_t i = 0; i < BL_COUNT(m->rows); i++)
             if (!(m->rows[i] = bl_alloc(words, sizeof(*m->rows[i]))))
@@ -116,11 +123,12 @@ bl_result bl_method_create(bl_checkpoint *c, const bl_method_spec *spec, bl_meth
 
 void bl_method_destroy(bl_method *m)
 {
-    float *arrays[] = { m->grad, m->image_grad, m->grad_embedding, m->map_mask, m->rows[0], m->rows[1], m->rows[2], m->maps };
+    float *arrays[] = { m->grad, m->image_grad, m->grad_embedding, m->map_mask, m->rows[0], m->rows[1], m->rows[2], m->maps, m->before };
     for (size_t i = 0; i < BL_COUNT(arrays); i++)
         bl_free(arrays[i]);
     bl_guide_destroy(&m->guide);
     bl_guide_destroy(&m->both);
+    bl_guide_destroy(&m->check);
     bl_stage_destroy(&m->cosine);
     *m = (bl_method){ 0 };
 }
@@ -144,11 +152,12 @@ static bl_result last_maps(bl_method *m, uint32_t step, const bl_sample_state *s
     const bl_method_spec *s = &m->spec;
     const size_t words = (size_t)m->c->text.positions * m->c->text.channels;
     bl_guidance found;
-    BL_TRY(bl_guide_run(&m->guide, state->latents, state->embedding + (s->branches - 1) * words, m->map_mask, s->schedule->steps[step].t,
+    bl_guide *guide = m->check.s.exec ? &m->check : &m->guide;
+    BL_TRY(bl_guide_run(guide, state->latents, state->embedding + (s->branches - 1) * words, m->map_mask, s->schedule->steps[step].t,
                         &found, NULL, NULL));
     m->forwards++;
-    m->flops += m->guide.flops;
-    BL_TRY(bl_guide_maps(&m->guide, m->maps));
+    m->flops += guide->flops;
+    BL_TRY(bl_guide_maps(guide, m->maps));
     if (s->update)
         s->update(s->context, &(bl_update){ .kind = BL_UPDATE_STAGE, .step = step, .inner = s->inner, .t = s->schedule->steps[step].t,
             .loss = found.loss, .attention_loss = found.loss, .n = found.n, .x = found.at[s->guide.count - 1] % m->guide.mw,

@@ -56,7 +56,6 @@ typedef struct bl_method_spec {
     uint32_t inner;           /* updates in each of them */
     float prompt_rate;        /* share of the way to the detailed prompt in each guided step */
     float image_weight, image_share; /* of the image loss; the last share of the steps has one */
-    bool measure;             /* evaluate the loss once more after the last update of every step */
     /* anomalyany */
     unsigned odd;             /* BL_ODD_ bits */
     uint32_t image_steps;     /* what the code divides the step number by: steps of the whole table less the first */
@@ -76,7 +75,9 @@ typedef struct bl_method {
     bl_checkpoint *c;
     bl_method_spec spec;
     bl_guide guide, both;     /* `both`: maps of the two prompts together */
+    bl_guide check;           /* the loss alone */
     bl_stage cosine;          /* of text embeddings */
+    float *before;            /* latents before an update */
     float *grad, *image_grad, *grad_embedding, *map_mask, *rows[3];
     float *maps;              /* of the words at the last step, [mh*mw, tokens] */
     uint32_t n_start;

@@ -186,11 +186,10 @@ typedef struct bl_generate_options {
     float growth;                /* "cut": how much larger the first step is, tau falls from 1 to 0; 0: 1; negative: none */
     int words_mean;              /* several guided tokens: 0: the worst of them counts, else their mean */
     float prompt_rate;           /* "cut": share of the way to `detail` in each guided step, 0-1; 0: 0.1; negative: none */
-    float image_weight, image_share; /* "cut" with a CLIP model: weight of the image loss; the last share of the steps has one; 0: 1, 0.3 */
+    float image_weight, image_share; /* "cut" with CLIP: weight of the image loss; the last share of the steps has it; 0: 1, 0.3 */
     float gain;                  /* "attend": added to the attention logits of the guided words inside the mask; 0: 3 */
-    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of "scheduler,maps,blend,prompt,gate", or
-                                    "all" */
-    int measure;                 /* "cut": also evaluate the loss after each step's updates, for the trace: half again the cost */
+    const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of
+                                    "scheduler,maps,blend,prompt,gate", or "all" */
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
     /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
     void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);

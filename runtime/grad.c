@@ -6,6 +6,7 @@
 /* A gradient that has arrived at a tensor, which may be a part of others. */
 typedef struct piece {
     bl_value x, gradient;
+    bool scaled;             /* carries the loss scale */
 } piece;
 
 typedef struct grad {
@@ -19,7 +20,9 @@ typedef struct grad {
     uint32_t *readers;       /* of every tensor: how many operands read it or tensors that share its memory */
     uint32_t *reader;        /* one of those nodes */
     const bl_seed *seeds;
-    uint32_t seed_count;
+    const bl_value *wrt;     /* what is asked for */
+    uint32_t seed_count, wrt_count;
+    bool scaled;             /* what arrives at the node that is looked at, and so what it delivers, carries the loss scale */
     bl_value loss_scale;     /* [1,2] fp32: the power of two and its inverse; BL_NONE until a map's gradient is known */
 } grad;
 
@@ -47,8 +50,6 @@ static bool contains(rect a, rect b)
         b.col + b.cols <= a.col + a.cols;
 }
 
-static bool is_broadcast(const bl_graph *g, bl_value x) { return g->tensors[x].view.stride == 0; }
-
 /* --- what depends on what ------------------------------------------------------------------------------------------- */
 
 static bool depends(const grad *a, bl_value x)
@@ -59,18 +60,18 @@ static bool depends(const grad *a, bl_value x)
     return false;
 }
 
-static bl_result find_dependence(grad *a, const bl_value *wrt, uint32_t count)
+static bl_result find_dependence(grad *a)
 {
     const bl_graph *g = a->g;
     a->depends = bl_alloc(g->tensor_count, sizeof(*a->depends));
     a->readers = bl_alloc(g->tensor_count, sizeof(*a->readers));
     a->reader = bl_alloc(g->tensor_count, sizeof(*a->reader));
-    a->written = bl_alloc((size_t)g->node_count * 2 + count, sizeof(*a->written));
+    a->written = bl_alloc((size_t)g->node_count * 2 + a->wrt_count, sizeof(*a->written));
     if (!a->depends || !a->readers || !a->reader || !a->written)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a gradient");
-    for (uint32_t i = 0; i < count; i++) {
-        a->depends[wrt[i]] = 1;
-        a->written[a->written_count++] = wrt[i];
+    for (uint32_t i = 0; i < a->wrt_count; i++) {
+        a->depends[a->wrt[i]] = 1;
+        a->written[a->written_count++] = a->wrt[i];
     }
     for (uint32_t n = 0; n < g->node_count; n++) {
         bl_operand o[BL_MAX_OPERANDS];
@@ -101,10 +102,6 @@ static void deliver(grad *a, bl_value x, bl_value gradient)
 {
     if (x == BL_NONE || gradient == BL_NONE || !depends(a, x))
         return;
-    if (is_broadcast(a->g, x)) {
-        bl_graph_fail(a->g, BL_ERROR_USAGE, "gradient: a row that is added to many has none");
-        return;
-    }
     if (a->piece_count == a->piece_room) {
         const uint32_t room = 2 * a->piece_room + 64;
         piece *grown = bl_resize(a->pieces, room, sizeof(*grown));
@@ -115,7 +112,7 @@ static void deliver(grad *a, bl_value x, bl_value gradient)
         a->pieces = grown;
         a->piece_room = room;
     }
-    a->pieces[a->piece_count++] = (piece){ x, gradient };
+    a->pieces[a->piece_count++] = (piece){ x, gradient, a->scaled };
 }
 
 static bl_value sum(grad *a, bl_value x, bl_value y) { return x == BL_NONE ? y : y == BL_NONE ? x : bl_graph_add(a->g, x, y); }
@@ -128,6 +125,36 @@ static bl_value shaped(grad *a, bl_value x, bl_value as)
     return bl_graph_reshape(a->g, x, s.n, s.h, s.w);
 }
 
+/* In fp32, without the loss scale. */
+static bl_value unscaled(grad *a, bl_value gradient, bool scaled)
+{
+    const bl_shape s = bl_graph_shape(a->g, gradient);
+    if (!scaled && bl_graph_type(a->g, gradient) == BL_F32)
+        return gradient;
+    const bl_value d = bl_graph_tensor(a->g, s, BL_F32);
+    BL_NODE(a->g, scale_bwd_x, ((struct scale_bwd_params){ .rows = bl_rows(s), .channels = s.c, .copies = 1, .scale = 1 }), gradient,
+            scaled ? a->loss_scale : BL_NONE, d);
+    return d;
+}
+
+/* Whether what has arrived at a rectangle carries the loss scale. If a part does, it loses it. */
+static void find_scale(grad *a, rect r)
+{
+    uint32_t count[2] = { 0, 0 };
+    for (uint32_t i = 0; i < a->piece_count; i++)
+        count[a->pieces[i].scaled] += overlap(rect_of(a->g, a->pieces[i].x), r);
+    a->scaled = count[1] && !count[0];
+    for (uint32_t i = 0; i < a->piece_count && count[0] && count[1]; i++) {
+        piece *p = &a->pieces[i];
+        if (!p->scaled || !overlap(rect_of(a->g, p->x), r))
+            continue;
+        if (bl_graph_type(a->g, p->gradient) != BL_F32)
+            bl_graph_fail(a->g, BL_ERROR_USAGE, "gradient: that of maps meets another one in fp16");
+        p->gradient = unscaled(a, p->gradient, true);
+        p->scaled = false;
+    }
+}
+
 /* The sum of what has arrived at exactly x, taken away: an op that can adds it to its own gradient of x. */
 static bl_value take(grad *a, bl_value x)
 {
@@ -135,7 +162,7 @@ static bl_value take(grad *a, bl_value x)
     const rect r = rect_of(a->g, x);
     for (uint32_t i = 0; i < a->piece_count; i++) {
         const rect p = rect_of(a->g, a->pieces[i].x);
-        if (contains(p, r) && contains(r, p)) {
+        if (contains(p, r) && contains(r, p) && a->pieces[i].scaled == a->scaled) {
             total = sum(a, total, shaped(a, a->pieces[i].gradient, x));
             a->pieces[i--] = a->pieces[--a->piece_count];
         }
@@ -215,6 +242,7 @@ static bl_value gradient_of(grad *a, bl_value x)
     piece parts[MAX_PARTS];
     uint32_t count = 0;
     bool columns = true;
+    find_scale(a, r);
     bl_value own = take(a, x), total = BL_NONE;
     for (uint32_t i = 0; i < a->piece_count; i++) {
         const rect p = rect_of(g, a->pieces[i].x);
@@ -224,12 +252,14 @@ static bl_value gradient_of(grad *a, bl_value x)
             const bl_value whole = bl_graph_reshape(g, a->pieces[i].gradient, 1, p.rows, 1);
             const bl_value part = bl_graph_channels(g, bl_graph_rows(g, whole, r.row - p.row, r.rows), r.col - p.col, r.cols);
             total = sum(a, total, shaped(a, part, x));
-        } else if (contains(r, p) && count < MAX_PARTS) {
+        } else if (contains(r, p)) {
             uint32_t same = 0;
             while (same < count && !(contains(p, rect_of(g, parts[same].x)) && contains(rect_of(g, parts[same].x), p)))
                 same++;
+            if (same == MAX_PARTS)
+                return bl_graph_fail(g, BL_ERROR_USAGE, "gradient: more than %d parts of a tensor", MAX_PARTS);
             if (same < count)
-                parts[same].gradient = sum(a, parts[same].gradient, a->pieces[i].gradient);
+                parts[same].gradient = sum(a, parts[same].gradient, shaped(a, a->pieces[i].gradient, parts[same].gradient));
             else
                 parts[count++] = a->pieces[i];
             columns = columns && p.rows == r.rows;
@@ -248,9 +278,8 @@ static bl_value gradient_of(grad *a, bl_value x)
 
 typedef void rule(grad *a, const bl_node *n, bl_value gy);
 
-static void no_rule(grad *a, const bl_node *n, bl_value gy)
+static void no_rule(grad *a, const bl_node *n)
 {
-    (void)gy;
     bl_graph_fail(a->g, BL_ERROR_USAGE, "gradient: %s has none", bl_op_infos[n->op].name);
 }
 
@@ -259,7 +288,7 @@ static void matmul_rule(grad *a, const bl_node *n, bl_value gy)
     const struct matmul_params *p = &n->p.matmul_fwd;
     const bl_value x = n->operands[0];
     if (p->act != ACT_NONE || n->operands[3] != BL_NONE) { /* of bl_graph_fuse */
-        no_rule(a, n, gy);
+        no_rule(a, n);
         return;
     }
     deliver(a, n->operands[4], gy);
@@ -275,7 +304,7 @@ static void conv_rule(grad *a, const bl_node *n, bl_value gy)
     const struct conv_params *p = &n->p.conv_fwd;
     const bl_value x = n->operands[0];
     if (p->act != ACT_NONE || n->operands[3] != BL_NONE || p->up) {
-        no_rule(a, n, gy);
+        no_rule(a, n);
         return;
     }
     deliver(a, n->operands[4], gy);
@@ -287,12 +316,23 @@ static void conv_rule(grad *a, const bl_node *n, bl_value gy)
     deliver(a, x, d);
 }
 
+/* True if a gradient is asked for or given somewhere in x. */
+static bool is_an_end(const grad *a, bl_value x)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < a->wrt_count; i++)
+        any = any || overlap(rect_of(a->g, a->wrt[i]), rect_of(a->g, x));
+    for (uint32_t i = 0; i < a->seed_count; i++)
+        any = any || overlap(rect_of(a->g, a->seeds[i].y), rect_of(a->g, x));
+    return any;
+}
+
 /* The activation that alone reads x, a whole tensor that need not be kept; NULL if there is none. */
 static const bl_node *only_activation(const grad *a, bl_value x)
 {
     const bl_storage *s = &a->g->storages[a->g->tensors[x].storage];
     const bl_node *n = &a->g->nodes[a->reader[x]];
-    return a->readers[x] == 1 && n->op == BL_OP_activation_fwd && n->operands[0] == x && !s->pinned ? n : NULL;
+    return a->readers[x] == 1 && n->op == BL_OP_activation_fwd && n->operands[0] == x && !s->pinned && !is_an_end(a, x) ? n : NULL;
 }
 
 /* Group norm and the activation behind it have one gradient, from x alone, so that what lies between need not be kept. */
@@ -307,7 +347,7 @@ static void group_norm_rule(grad *a, const bl_node *n, bl_value gy)
         if (a->g->nodes[i].op == BL_OP_channel_stats_fwd && a->g->nodes[i].operands[0] == x)
             slices = &a->g->nodes[i].p.channel_stats_fwd;
     if (!slices || (next && act != ACT_NONE)) {
-        no_rule(a, n, gy);
+        no_rule(a, n);
         return;
     }
     if (next)
@@ -422,7 +462,10 @@ static void add_rule(grad *a, const bl_node *n, bl_value gy)
 {
     const bl_value x = n->operands[0], y = n->operands[1];
     deliver(a, x, gy);
-    deliver(a, y, gy); /* a broadcast one that depends is refused there */
+    if (n->p.add_fwd.y_rows == 1)
+        deliver(a, y, gy);
+    else if (depends(a, y))
+        bl_graph_fail(a->g, BL_ERROR_USAGE, "gradient: a row that is added to many has none");
 }
 
 static void copy_rule(grad *a, const bl_node *n, bl_value gy) { deliver(a, n->operands[0], gy); }
@@ -441,7 +484,8 @@ static void scale_rule(grad *a, const bl_node *n, bl_value gy)
     const struct scale_params p = n->p.scale_fwd;
     const bl_value x = n->operands[0], d = like(a, x);
     BL_NODE(a->g, scale_bwd_x, ((struct scale_bwd_params){ .rows = p.rows, .channels = p.channels, .copies = p.copies, .scale = p.scale,
-        .per_step = p.per_step }), gy, a->loss_scale, d);
+        .per_step = p.per_step }), gy, a->scaled ? a->loss_scale : BL_NONE, d);
+    a->scaled = false;
     deliver(a, x, d);
 }
 
@@ -457,7 +501,8 @@ static void heads_mean_rule(grad *a, const bl_node *n, bl_value gy)
     }
     deliver(a, n->operands[1], gy);
     BL_NODE(a->g, heads_mean_bwd_x, ((struct heads_mean_bwd_params){ .heads = p.heads, .rows = p.rows, .channels = p.channels,
-        .scale = p.scale }), gy, a->loss_scale, d);
+        .scale = p.scale }), gy, a->scaled ? BL_NONE : a->loss_scale, d);
+    a->scaled = true;
     deliver(a, x, d);
 }
 
@@ -478,13 +523,13 @@ static void smooth_rule(grad *a, const bl_node *n, bl_value gy)
     deliver(a, x, d);
 }
 
-/* The seed's factor; reverse mode starts here. */
+/* The factor of the seeds; reverse mode starts here. */
 static float scale_of(const grad *a, bl_value y)
 {
+    float scale = 0;
     for (uint32_t i = 0; i < a->seed_count; i++)
-        if (a->seeds[i].y == y && a->seeds[i].gradient == BL_NONE)
-            return a->seeds[i].scale;
-    return 0;
+        scale += a->seeds[i].y == y && a->seeds[i].gradient == BL_NONE ? a->seeds[i].scale : 0;
+    return scale;
 }
 
 static void peak_loss_rule(grad *a, const bl_node *n, bl_value gy)
@@ -502,12 +547,8 @@ static void cosine_rule(grad *a, const bl_node *n, bl_value gy)
     const struct cosine_params p = n->p.cosine_fwd;
     const bl_value x = n->operands[0], y = n->operands[1], d = like(a, x);
     (void)gy;
-    if (depends(a, y)) {
-        no_rule(a, n, gy);
-        return;
-    }
-    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels, .scale = scale_of(a,
-                                                                                                                       n->operands[2]) }),
+    BL_NODE(a->g, cosine_bwd_x, ((struct cosine_bwd_params){ .rows = p.rows, .channels = p.channels,
+        .scale = scale_of(a, n->operands[2]) }),
             x, y, d);
     deliver(a, x, d);
 }
@@ -538,29 +579,29 @@ static void normalize_rule(grad *a, const bl_node *n, bl_value gy)
     deliver(a, x, d);
 }
 
-/* Ops that are not here stop the gradient with an error. */
-static rule *const rules[BL_OP_COUNT] = {
-    [BL_OP_matmul_fwd] = matmul_rule,
-    [BL_OP_conv_fwd] = conv_rule,
-    [BL_OP_group_norm_fwd] = group_norm_rule,
-    [BL_OP_layer_norm_fwd] = layer_norm_rule,
-    [BL_OP_attention_fwd] = attention_rule,
-    [BL_OP_attention_probs_fwd] = attention_probs_rule,
-    [BL_OP_attention_values_fwd] = attention_values_rule,
-    [BL_OP_activation_fwd] = activation_rule,
-    [BL_OP_geglu_fwd] = geglu_rule,
-    [BL_OP_add_fwd] = add_rule,
-    [BL_OP_copy_fwd] = copy_rule,
-    [BL_OP_upsample_fwd] = upsample_rule,
-    [BL_OP_scale_fwd] = scale_rule,
-    [BL_OP_heads_mean_fwd] = heads_mean_rule,
-    [BL_OP_softmax_fwd] = softmax_rule,
-    [BL_OP_smooth_fwd] = smooth_rule,
-    [BL_OP_peak_loss_fwd] = peak_loss_rule,
-    [BL_OP_cosine_fwd] = cosine_rule,
-    [BL_OP_clamp_fwd] = clamp_rule,
-    [BL_OP_bicubic_fwd] = bicubic_rule,
-    [BL_OP_normalize_fwd] = normalize_rule,
+/* The operands that a rule is for, as bits. What depends on what is asked for in another way stops the gradient with an error. */
+static const struct { rule *f; uint32_t of; } rules[BL_OP_COUNT] = {
+    [BL_OP_matmul_fwd] = { matmul_rule, 1 | 1 << 4 },
+    [BL_OP_conv_fwd] = { conv_rule, 1 | 1 << 4 },
+    [BL_OP_group_norm_fwd] = { group_norm_rule, 1 | 1 << 1 }, /* the statistics are those of x */
+    [BL_OP_layer_norm_fwd] = { layer_norm_rule, 1 },
+    [BL_OP_attention_fwd] = { attention_rule, 1 | 1 << 1 | 1 << 2 },
+    [BL_OP_attention_probs_fwd] = { attention_probs_rule, 1 | 1 << 1 },
+    [BL_OP_attention_values_fwd] = { attention_values_rule, 1 | 1 << 1 },
+    [BL_OP_activation_fwd] = { activation_rule, 1 },
+    [BL_OP_geglu_fwd] = { geglu_rule, 1 },
+    [BL_OP_add_fwd] = { add_rule, 1 | 1 << 1 },
+    [BL_OP_copy_fwd] = { copy_rule, 1 },
+    [BL_OP_upsample_fwd] = { upsample_rule, 1 },
+    [BL_OP_scale_fwd] = { scale_rule, 1 },
+    [BL_OP_heads_mean_fwd] = { heads_mean_rule, 1 | 1 << 1 },
+    [BL_OP_softmax_fwd] = { softmax_rule, 1 },
+    [BL_OP_smooth_fwd] = { smooth_rule, 1 },
+    [BL_OP_peak_loss_fwd] = { peak_loss_rule, 1 },
+    [BL_OP_cosine_fwd] = { cosine_rule, 1 },
+    [BL_OP_clamp_fwd] = { clamp_rule, 1 },
+    [BL_OP_bicubic_fwd] = { bicubic_rule, 1 },
+    [BL_OP_normalize_fwd] = { normalize_rule, 1 },
 };
 
 /* --- the pass ----------------------------------------------------------------------------------------------------------- */
@@ -570,45 +611,45 @@ static void visit(grad *a, uint32_t at)
     bl_operand o[BL_MAX_OPERANDS];
     const bl_node n = a->g->nodes[at]; /* a copy: rules append nodes, which moves the array */
     const uint32_t count = bl_op_operands(n.op, o);
-    for (uint32_t i = 0; i < count && a->g->failed == BL_OK; i++) {
-        if (n.operands[i] == BL_NONE || !(o[i].access & BL_WRITE) || !a->depends[n.operands[i]])
+    const bool loss = n.op == BL_OP_peak_loss_fwd || n.op == BL_OP_cosine_fwd;
+    uint32_t ways = 0; /* operands that depend on what is asked for */
+    for (uint32_t i = 0; i < count; i++)
+        ways |= (uint32_t)((o[i].access & BL_READ) && depends(a, n.operands[i])) << i;
+    for (uint32_t i = 0; i < count && ways && a->g->failed == BL_OK; i++) {
+        if (n.operands[i] == BL_NONE || !(o[i].access & BL_WRITE))
             continue;
-        bl_value gy = gradient_of(a, n.operands[i]);
+        const bl_value gy = gradient_of(a, n.operands[i]);
         bool starts = false;
         for (uint32_t k = 0; k < a->seed_count; k++)
             starts = starts || (a->seeds[k].y == n.operands[i] && a->seeds[k].gradient == BL_NONE);
-        if (gy != BL_NONE || starts)
-            (rules[n.op] ? rules[n.op] : no_rule)(a, &n, gy);
+        if (gy == BL_NONE && !starts)
+            continue;
+        if (starts != loss || (gy != BL_NONE && loss))
+            bl_graph_fail(a->g, BL_ERROR_USAGE, "gradient: %s is %s", bl_op_infos[n.op].name, loss ? "where it starts" : "no loss");
+        else if (ways & ~rules[n.op].of)
+            no_rule(a, &n);
+        else
+            rules[n.op].f(a, &n, gy);
     }
-}
-
-/* Gradients of what lies behind the maps carry the loss scale; those that left through scale_fwd do not. */
-static bl_value unscaled(grad *a, bl_value x, bl_value gradient)
-{
-    bl_graph *g = a->g;
-    const bl_shape s = bl_graph_shape(g, x);
-    bool input = false;
-    for (uint32_t n = 0; n < a->nodes; n++)
-        input = input || (g->nodes[n].op == BL_OP_scale_fwd && g->nodes[n].operands[0] == x);
-    if (input)
-        return gradient;
-    const bl_value d = bl_graph_tensor(g, s, BL_F32);
-    BL_NODE(g, scale_bwd_x, ((struct scale_bwd_params){ .rows = bl_rows(s), .channels = s.c, .copies = 1, .scale = 1 }), gradient,
-            a->loss_scale, d);
-    return d;
 }
 
 void bl_graph_gradient(bl_graph *g, const bl_seed *seeds, uint32_t seed_count, const bl_value *wrt, bl_value *out, uint32_t count)
 {
-    grad a = { .g = g, .nodes = g->node_count, .seeds = seeds, .seed_count = seed_count };
+    grad a = { .g = g, .nodes = g->node_count, .seeds = seeds, .seed_count = seed_count, .wrt = wrt, .wrt_count = count };
     for (uint32_t i = 0; i < count; i++) {
         out[i] = BL_NONE;
         if (wrt[i] == BL_NONE)
             bl_graph_fail(g, BL_ERROR_USAGE, "gradient: tensor %u is missing", i);
     }
+    for (uint32_t i = 0; i < seed_count; i++) {
+        const bl_shape y = bl_graph_shape(g, seeds[i].y), d = bl_graph_shape(g, seeds[i].gradient);
+        if (seeds[i].y == BL_NONE || (seeds[i].gradient != BL_NONE && (bl_rows(y) != bl_rows(d) || y.c != d.c ||
+            bl_graph_type(g, seeds[i].y) != bl_graph_type(g, seeds[i].gradient))))
+            bl_graph_fail(g, BL_ERROR_USAGE, "gradient: that of seed %u is of another shape or type, or the seed is missing", i);
+    }
     if (g->failed != BL_OK)
         return;
-    if (find_dependence(&a, wrt, count) != BL_OK) {
+    if (find_dependence(&a) != BL_OK) {
         bl_graph_fail(g, BL_ERROR_MEMORY, "no host memory for a gradient");
     } else {
         for (uint32_t i = 0; i < seed_count; i++)
@@ -619,7 +660,7 @@ void bl_graph_gradient(bl_graph *g, const bl_seed *seeds, uint32_t seed_count, c
         for (uint32_t i = 0; i < count && g->failed == BL_OK; i++) {
             const bl_value d = gradient_of(&a, wrt[i]);
             out[i] = d == BL_NONE ? bl_graph_fail(g, BL_ERROR_USAGE, "gradient: the loss does not depend on tensor %u", i)
-                : bl_graph_keep(g, unscaled(&a, wrt[i], d));
+                : bl_graph_keep(g, unscaled(&a, shaped(&a, d, wrt[i]), a.scaled));
         }
     }
     bl_free(a.depends);

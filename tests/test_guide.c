@@ -13,7 +13,7 @@ static bl_generate_options guided(const char *method, uint64_t seed)
     o.photo = &photo;
     o.method = method;
     o.scheduler = "ddim";
-    o.width = o.height = 128;
+    o.width = o.height = 64;
     return o;
 }
 
@@ -45,7 +45,6 @@ static void guidance_lowers_the_loss(void **state)
     uint32_t lower = 0, updates = 0, below = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         bl_generate_options o = guided("cut", seed);
-        o.measure = 1;
         o.no_change_mask = 1;
         bl_generate_result cut = run(context, o), sd;
         for (uint32_t i = 0; i + 1 < cut.trace_count; i++)
@@ -88,7 +87,7 @@ static void the_peak_moves_into_the_mask(void **state)
                 y = i / r.attention.width;
             }
         }
-        inside += x < 24 && y >= 48 && y < 80;
+        inside += x < 12 && y >= 24 && y < 40;
         bl_generate_result_free(&r);
     }
     print_message("peaks inside a small mask: %u of %u\n", inside, RUNS);
@@ -105,14 +104,15 @@ static void outside_the_mask_nothing_moves(void **state)
     o.method = "sd";
     sd = run(context, o);
     /* latents outside are those of the photo in both; the decoder's norms look at the whole picture */
-    const double outside = box_difference(&cut.image, &sd.image, 64, 128, 0, 128), within = box_difference(&cut.image, &sd.image, 0, 8, 60, 8);
+    const double outside = box_difference(&cut.image, &sd.image, 32, 64, 0, 64);
+    const double within = box_difference(&cut.image, &sd.image, 0, 4, 30, 4);
     print_message("cut against sd: %.3f levels away from the mask, %.1f inside\n", outside, within);
     assert_true(outside < 2 && within > 2 * outside);
     /* what changed lies inside, is 0 or 255, and has the picture's size */
-    assert_true(cut.mask.width == 128 && cut.mask.height == 128 && cut.mask.channels == 1);
+    assert_true(cut.mask.width == 64 && cut.mask.height == 64 && cut.mask.channels == 1);
     uint32_t white = 0;
-    for (uint32_t i = 0; i < 128 * 128; i++) {
-        assert_true(cut.mask.pixels[i] == 0 || (cut.mask.pixels[i] == 255 && i % 128 < 16));
+    for (uint32_t i = 0; i < 64 * 64; i++) {
+        assert_true(cut.mask.pixels[i] == 0 || (cut.mask.pixels[i] == 255 && i % 64 < 8));
         white += cut.mask.pixels[i] != 0;
     }
     assert_true(white > 0);
@@ -207,7 +207,7 @@ static void methods_differ_as_they_should(void **state)
     odd = run(context, o);
     o.odd_off = "all";
     even = run(context, o);
-    assert_false(same(&odd.image, &even.image) && odd.trace_count == even.trace_count);
+    assert_false(same(&odd.image, &even.image));
     assert_int_equal(odd.backwards, 10 * odd.steps_run);
     bl_generate_result *const all[] = { &sd, &attend, &cut, &odd, &even };
     for (size_t i = 0; i < BL_COUNT(all); i++)
@@ -223,8 +223,8 @@ static void senseless_options_are_refused(void **state)
     bl_generate_result r;
     assert_int_equal(bl_model_open(context, good, &m), BL_OK);
     for (int i = 0; i < 9; i++) {
-        static const char *const reasons[] = { "needs a photo", "needs guided words", "method \"paint\"", "guided steps", "updates in a step",
-                                               "oddity \"none\"", "lambda", "rate of the prompt", "not both" };
+        static const char *const reasons[] = { "needs a photo", "needs guided words", "method \"paint\"", "guided steps",
+                                               "updates in a step", "oddity \"none\"", "lambda", "rate of the prompt", "not both" };
         bl_generate_options o = guided("cut", 1);
         if (i == 0)
             o.photo = NULL;
@@ -274,7 +274,7 @@ static void previews_and_cancelling(void **state)
     bl_model *m = NULL;
     o.preview = NULL;
     assert_int_equal(bl_model_open(context, good, &m), BL_OK);
-    for (uint32_t stop = 1; stop <= asked; stop += BL_MAX(asked / 24, 1)) {
+    for (uint32_t stop = 1; stop <= asked / 2; stop += BL_MAX(asked / 24, 1)) { /* the number of submissions varies */
         memset(&watch, 0, sizeof(watch));
         watch.stop_at = stop;
         assert_int_equal(bl_generate(m, &o, &r), BL_ERROR_CANCELLED);
