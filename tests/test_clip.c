@@ -513,6 +513,65 @@ static void dropped_weights_are_planned_anew(void **state)
     bl_clip_close(&clip);
 }
 
+static int allocations, fail_at, alive;
+static void *limited_resize(void *p, size_t size)
+{
+    if (++allocations == fail_at)
+        return NULL;
+    void *grown = realloc(p, size);
+    alive += !p && grown;
+    return grown;
+}
+
+static void counted_release(void *p)
+{
+    alive -= p != NULL;
+    free(p);
+}
+
+/* Opens, makes the image loss of a prompt, runs it, closes, with the n-th allocation failing. */
+static bl_result run_limited(int n)
+{
+    bl_clip *clip = NULL;
+    bl_image_guide u = { 0 };
+    const int before = alive;
+    float latents[FX_LATENT * 8 * 8] = { 0 }, gradient[FX_LATENT * 8 * 8], loss;
+    allocations = 0;
+    fail_at = n;
+    bl_fail(BL_ERROR_USAGE, "stale");
+    bl_result r = bl_clip_open(checkpoint, clip_dir, &clip);
+    assert_true((r == BL_OK) == (clip != NULL));
+    if (r == BL_OK)
+        r = bl_image_guide_for_prompt(checkpoint, clip, 8, 8, PROMPT, &u);
+    if (r == BL_OK)
+        r = bl_image_guide_run(&u, latents, &loss, gradient);
+    if (r != BL_OK && (r != BL_ERROR_MEMORY || !strcmp(bl_last_error(), "stale")))
+        fail_msg("allocation %d failing gives %s: %s", n, bl_result_name(r), bl_last_error());
+    bl_image_guide_destroy(&u);
+    bl_clip_close(&clip);
+    bl_weights_release(checkpoint->vae_weights);
+    if (alive != before)
+        fail_msg("allocation %d failing leaves %d behind", n, alive - before);
+    return r;
+}
+
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    const bl_memory_api before = bl_memory;
+    need_device();
+    write_clip(TEST_DATA "/tokenizer", NULL);
+    bl_checkpoint_begin(checkpoint, false);
+    assert_int_equal(run_limited(0), BL_OK); /* the kernels are there before it counts */
+    bl_memory = (bl_memory_api){ limited_resize, counted_release };
+    assert_int_equal(run_limited(0), BL_OK);
+    const int total = allocations;
+    for (int n = 1; n <= total; n += n < 80 || n > total - 20 ? 1 : total / 80)
+        assert_int_equal(run_limited(n), BL_ERROR_MEMORY);
+    assert_int_equal(run_limited(total + 1), BL_OK);
+    bl_memory = before;
+}
+
 /* --- the reference model -------------------------------------------------------------------------------------------------- */
 
 static void the_reference_model_passes(void **state)
@@ -541,6 +600,42 @@ static void the_reference_model_passes(void **state)
     assert_int_equal(sum.failed, 0);
 }
 
+/* Inputs of a golden file that do not fit the model are refused before anything is computed. */
+static void golden_files_are_checked(void **state)
+{
+    (void)state;
+    static int32_t ids[FX_POSITIONS], strange[FX_POSITIONS] = { 0, FX_VOCABULARY };
+#define FILE_OF(id_count, id_data, rank_, ...) { \
+        { .name = "token_ids", .dtype = "I32", .rank = 2, .dims = { 1, id_count }, .data = id_data }, \
+        { .name = "image_nhwc_u8", .dtype = "U8", .rank = rank_, .dims = { __VA_ARGS__ } }, \
+        { .name = "text_features", .dtype = "F32", .rank = 1, .dims = { 3 } } }
+    static const struct { const char *what; bl_result expected; st_tensor t[3]; } cases[] = {
+        { "token_ids or image_nhwc_u8 are of another size", BL_ERROR_INPUT, FILE_OF(5, ids, 3, 8, 8, 3) },
+        { "token_ids or image_nhwc_u8 are of another size", BL_ERROR_INPUT, FILE_OF(FX_POSITIONS, ids, 2, 64, 3) },
+        { "token_ids or image_nhwc_u8 are of another size", BL_ERROR_INPUT, FILE_OF(FX_POSITIONS, ids, 3, 3, 8, 8) },
+        { "is too large", BL_ERROR_USAGE, FILE_OF(FX_POSITIONS, ids, 3, 0, 8, 3) },
+        { "token 586 is outside the text encoder's vocabulary", BL_ERROR_MODEL, FILE_OF(FX_POSITIONS, strange, 3, 8, 8, 3) },
+        { "1 tensors differ; the first is golden.safetensors: clip: text_features", BL_ERROR_MISMATCH,
+          FILE_OF(FX_POSITIONS, ids, 3, 8, 9, 3) },
+    };
+    char path[FX_PATH];
+    need_device();
+    write_clip(TEST_DATA "/tokenizer", NULL);
+    fx_path(path, root, "golden.safetensors");
+    for (size_t i = 0; i < BL_COUNT(cases); i++) {
+        bl_verify_options o = BL_VERIFY_OPTIONS_INIT;
+        bl_verify_summary sum;
+        assert_int_equal(st_write(path, cases[i].t, 3, NULL, 0), 0);
+        o.clip_dir = clip_dir;
+        o.files = &(const char *){ path };
+        o.file_count = 1;
+        const bl_result r = bl_verify(context, &o, &sum);
+        if (r != cases[i].expected || !strstr(bl_last_error(), cases[i].what))
+            fail_msg("row %zu: %s, \"%s\" lacks \"%s\"", i, bl_result_name(r), bl_last_error(), cases[i].what);
+    }
+    remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +645,8 @@ int main(void)
         cmocka_unit_test(pictures_have_the_features_and_gradients_of_the_reference),
         cmocka_unit_test(its_memory_is_planned_and_kept),
         cmocka_unit_test(dropped_weights_are_planned_anew),
+        cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(golden_files_are_checked),
         cmocka_unit_test(the_reference_model_passes),
     };
     return cmocka_run_group_tests(tests, setup_clip, teardown_clip);
