@@ -106,30 +106,58 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     return options;
 }
 
-/* Why a file of a picture cannot be written, noted. */
+/* Why a file of a picture must not be written, noted: what is read is never replaced, and no name stands for two files. */
 static bl_result check_names(job *j, char *names[PICTURE_FILES])
 {
+    const generate_values *v = j->values;
+    const char *const in[] = { v->photo, mask_is_file(v) ? v->mask : NULL };
     char reason[768];
-    for (int i = 0; i < PICTURE_FILES; i++)
-        if (names[i] && !picture_may_write(names[i], j->values->force, reason, sizeof(reason)))
+    for (int i = 0; i < PICTURE_FILES; i++) {
+        if (!names[i])
+            continue;
+        for (size_t k = 0; k < sizeof(in) / sizeof(*in); k++)
+            if (in[k] && picture_same_file(names[i], in[k]))
+                return session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give another name", names[i]);
+        for (int k = 0; k < i; k++)
+            if (names[k] && picture_same_file(names[i], names[k]))
+                return session_note(&j->s, BL_ERROR_USAGE, "%s: would be two files; give one of them another name", names[i]);
+        if (!picture_may_write(names[i], v->force, reason, sizeof(reason)))
             return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
+    }
     return BL_OK;
 }
 
-/* The picture last: when it is there, all that belongs to it is. */
+static bl_result write_file(job *j, picture_file file, const char *part, const bl_generate_result *made)
+{
+    switch (file) {
+    case PICTURE_MASK: return bl_image_write_png(part, &made->mask, NULL, 0);
+    case PICTURE_REGION: return bl_image_write_png(part, &made->region, NULL, 0);
+    case PICTURE_ATTENTION: return bl_image_write_png(part, &made->attention, NULL, 0);
+    case PICTURE_TRACE: return trace_write(part, made);
+    case PICTURE_PLOT: return trace_plot(part, made);
+    default: return picture_write(part, made, j->values->photo != NULL);
+    }
+}
+
+/* The picture last: when it is there, all that belongs to it is; when it is not, nothing is. */
 static bl_result write_files(job *j, char *names[PICTURE_FILES], const bl_generate_result *made)
 {
-    const bl_image *images[PICTURE_FILES] = { [PICTURE_MASK] = &made->mask, [PICTURE_REGION] = &made->region,
-                                              [PICTURE_ATTENTION] = &made->attention };
+    const bool there[PICTURE_FILES] = { true, made->mask.pixels, made->region.pixels, made->attention.pixels, true, true };
+    picture_set set = { 0 };
     bl_result result = BL_OK;
-    for (int i = 0; i < PICTURE_FILES && result == BL_OK; i++)
-        if (names[i] && images[i] && images[i]->pixels)
-            result = bl_image_write_png(names[i], images[i], NULL, 0);
-    if (result == BL_OK && names[PICTURE_TRACE] && !trace_write(names[PICTURE_TRACE], made))
-        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", names[PICTURE_TRACE], strerror(errno));
-    if (result == BL_OK && names[PICTURE_PLOT])
-        result = trace_plot(names[PICTURE_PLOT], made);
-    return result == BL_OK ? picture_write(names[PICTURE_IMAGE], made, j->values->photo != NULL) : result;
+    for (int i = PICTURE_FILES; i-- && result == BL_OK;) {
+        if (!names[i] || !there[i])
+            continue;
+        const char *part = picture_set_add(&set, names[i]);
+        result = part ? write_file(j, (picture_file)i, part, made) : BL_ERROR_MEMORY;
+        if (result != BL_OK)
+            session_note(&j->s, result, "%s: %s", names[i], result == BL_ERROR_MEMORY ? "host memory ran out"
+                         : i == PICTURE_TRACE ? strerror(errno) : bl_last_error());
+    }
+    if (result == BL_OK && !picture_set_name(&set))
+        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", names[PICTURE_IMAGE], strerror(errno));
+    picture_set_end(&set);
+    return result;
 }
 
 static bl_result make(job *j, uint64_t seed, char *names[PICTURE_FILES], bl_generate_result *made)
@@ -273,19 +301,6 @@ static int dry_run(job *j)
 
 /* --- the run ----------------------------------------------------------------------------------------------------------- */
 
-/* Two files of one name. */
-static int check_collisions(const command *c, const generate_values *v)
-{
-    char *names[PICTURE_FILES];
-    int code = names_of(v, 0, names) ? 0 : -BL_ERROR_MEMORY;
-    for (int i = 0; i < PICTURE_FILES; i++)
-        for (int k = 0; k < i && !code; k++)
-            if (names[i] && names[k] && !strcmp(names[i], names[k]))
-                code = options_refuse(c, "two files would be named \"%s\"", names[i]);
-    picture_names_free(names);
-    return code;
-}
-
 /* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
 static int check_values(const command *c, const generate_values *v)
 {
@@ -295,16 +310,20 @@ static int check_values(const command *c, const generate_values *v)
             return options_refuse(c, "--%s: \"%s\" must end in .png, the only format written", files[i].name, files[i].path);
     if (!v->prompt && (!v->object || !v->defect))
         return options_refuse(c, "--prompt TEXT is missing, or --object and --defect");
-    if (v->save_attention && !is_guided(v))
-        return options_refuse(c, "--save-attention: no words are guided: it needs --photo, and --defect or a prompt with [[words]]");
+    const struct { const char *name; bool given; } only_guided[] = { { "normal", v->normal }, { "detail", v->detail },
+        { "save-attention", v->save_attention }, { "plot", v->plot }, { "clip", v->clip } };
+    for (size_t i = 0; i < sizeof(only_guided) / sizeof(*only_guided); i++)
+        if (only_guided[i].given && !is_guided(v))
+            return options_refuse(c, "--%s makes sense only with --photo and guided words: --object and --defect, or [[words]] in "
+                                  "the prompt", only_guided[i].name);
     if (v->guided_last && v->guided_first > v->guided_last)
         return options_refuse(c, "--guided-first is %u, after --guided-last, %u", v->guided_first, v->guided_last);
     if (!v->seed.random && v->seed.value > UINT64_MAX - (v->count - 1))
         return options_refuse(c, "--count: the seed of picture %u would be above 2^64 - 1", v->count);
-    return check_collisions(c, v);
+    return 0;
 }
 
-/* Every output name, before minutes are spent; neither the photo nor the mask is ever replaced. */
+/* Every output name, before minutes are spent. */
 static bl_result check_outputs(job *j)
 {
     const generate_values *v = j->values;
@@ -313,10 +332,6 @@ static bl_result check_outputs(job *j)
         char *names[PICTURE_FILES];
         if (!names_of(v, i, names))
             result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
-        for (int k = 0; k < PICTURE_FILES && result == BL_OK; k++)
-            if (names[k] && ((v->photo && picture_same_file(names[k], v->photo)) ||
-                             (mask_is_file(v) && picture_same_file(names[k], v->mask))))
-                result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also what is read; give --out another name", names[k]);
         if (result == BL_OK)
             result = check_names(j, names);
         picture_names_free(names);
@@ -474,7 +489,7 @@ static const cli_option options[] = {
       .help = "what it should not show", .otherwise = "nothing" },
     { .name = "out", .letter = 'o', .argument = "FILE.png", .type = OPTION_PATH, AT(out), .value = "blemish.png",
       .help = "the picture, and FILE_mask.png of what changed; its folder must exist. With --count, FILE-0001.png and so on" },
-    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace files that exist" },
+    { .name = "force", .letter = 'f', .type = OPTION_FLAG, AT(force), .help = "replace files that exist, but none that is read" },
     { .name = "count", .letter = 'c', .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 9999, AT(count), .value = "1",
       .help = "number of pictures, with seeds SEED, SEED+1, ..." },
 
@@ -488,9 +503,9 @@ static const cli_option options[] = {
               "seed; foreground: the object, found by its brightness; none: everywhere",
       .otherwise = "foreground with guided words, else none" },
     { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape),
-      .value = "ellipse", .help = "of --mask auto; freeform is a stroke, perlin noise in patches" },
+      .value = "ellipse", .needs = "mask", .help = "of --mask auto; freeform is a stroke, perlin noise in patches" },
     { .name = "mask-size", .argument = "MIN-MAX", .type = OPTION_RANGE, .min = 0, .max = 1, .above = true, AT(mask_size),
-      .value = "0.05-0.25", .help = "of --mask auto, as a share of the object" },
+      .value = "0.05-0.25", .needs = "mask", .help = "of --mask auto, as a share of the object" },
     { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
       .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
 

@@ -1,5 +1,6 @@
 #include "picture.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,17 +54,35 @@ void picture_names_free(char *names[PICTURE_FILES])
         free(names[i]);
 }
 
-bool picture_same_file(const char *a, const char *b)
+/* The folder of a path, to be freed; *name is what follows it. */
+static char *folder_of(const char *path, const char **name)
+{
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    return slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+}
+
+static bool same_inode(const char *a, const char *b)
 {
     struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return a && b && !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool picture_same_file(const char *a, const char *b)
+{
+    const char *x, *y;
+    char *in = folder_of(a, &x), *also = folder_of(b, &y);
+    const bool same = same_inode(a, b) || (!strcmp(x, y) && same_inode(in, also));
+    free(in);
+    free(also);
+    return same;
 }
 
 bool picture_may_write(const char *path, bool force, char *reason, size_t size)
 {
     struct stat info;
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    const char *name;
+    char *folder = folder_of(path, &name);
     *reason = 0;
     if (!folder)
         snprintf(reason, size, "host memory ran out");
@@ -103,4 +122,61 @@ bl_result picture_write(const char *path, const bl_generate_result *made, bool f
         { "XML:com.adobe.xmp", xmp },
     };
     return bl_image_write_png(path, &made->image, texts, sizeof(texts) / sizeof(texts[0]));
+}
+
+/* --- together or not at all ---------------------------------------------------------------------------------------------- */
+
+const char *picture_set_add(picture_set *set, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *part = malloc(strlen(path) + 32), *copy = strdup(path);
+    if (!part || !copy || set->count == PICTURE_FILES) {
+        free(part);
+        free(copy);
+        return NULL;
+    }
+    /* hidden, and longer by what the library's own temporary names are, too: 200 bytes of a name are enough to tell it by */
+    sprintf(part, "%.*s.%.200s.new-%ld", (int)(name - path), path, name, (long)getpid());
+    set->files[set->count].path = copy;
+    set->files[set->count++].part = part;
+    return part;
+}
+
+/* Names survive a power cut only when the folder is written. */
+static void sync_folder(const char *path)
+{
+    const char *name;
+    char *folder = folder_of(path, &name);
+    const int fd = folder ? open(folder, O_RDONLY) : -1;
+    if (fd >= 0) {
+        fsync(fd); /* some file systems have none: the file is there all the same */
+        close(fd);
+    }
+    free(folder);
+}
+
+bool picture_set_name(picture_set *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        if (!rename(set->files[i].part, set->files[i].path))
+            continue;
+        const int reason = errno;
+        for (int k = 0; k < i; k++)
+            unlink(set->files[k].path);
+        errno = reason;
+        return false;
+    }
+    for (int i = 0; i < set->count; i++)
+        sync_folder(set->files[i].path);
+    return true;
+}
+
+void picture_set_end(picture_set *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        unlink(set->files[i].part);
+        free(set->files[i].path);
+        free(set->files[i].part);
+    }
+    *set = (picture_set){ 0 };
 }

@@ -19,11 +19,22 @@ typedef struct picture_wishes {
 bool picture_names(const picture_wishes *wishes, uint32_t number, char *names[PICTURE_FILES]);
 void picture_names_free(char *names[PICTURE_FILES]);
 bool picture_has_png_name(const char *path);
-/* Both name the same existing file. */
+/* Both name the same existing file; or the same place, whether or not a file is there. */
 bool picture_same_file(const char *a, const char *b);
 /* The reason why `path` cannot or must not be written, in `reason`; false then. `force`: an existing file may be replaced. */
 bool picture_may_write(const char *path, bool force, char *reason, size_t size);
 /* Writes the PNG file with its metadata: "parameters" as the common tools write it, "blemish" as JSON, and XMP saying that it is made by
  * a trained model (IPTC digital source type), on top of a photo if `from_photo`. */
 bl_result picture_write(const char *path, const bl_generate_result *made, bool from_photo);
+
+/* The picture and what belongs to it get their names together or not at all: each is written under a temporary name beside its own. */
+typedef struct picture_set {
+    struct { char *path, *part; } files[PICTURE_FILES];
+    int count;
+} picture_set;
+/* The temporary name to write `path` to; valid until picture_set_end. NULL when memory runs out. */
+const char *picture_set_add(picture_set *set, const char *path);
+/* Gives every file its name, in the order of adding; when one cannot have it those before it are removed. False, and errno, then. */
+bool picture_set_name(picture_set *set);
+void picture_set_end(picture_set *set); /* removes what is left under temporary names; frees and zeroes *set */
 #endif

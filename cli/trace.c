@@ -1,11 +1,11 @@
 /* Layer 6. */
 #include "trace.h"
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -49,21 +49,16 @@ static json_t *update_json(const bl_trace_step *s)
     return o;
 }
 
-bool trace_write(const char *path, const bl_generate_result *made)
+bl_result trace_write(const char *path, const bl_generate_result *made)
 {
-    FILE *f = fopen(path, "w");
-    if (!f)
-        return false;
-    bool ok = print_object(f, summary(made));
+    FILE *f = fopen(path, "wx");
+    bool ok = f && print_object(f, summary(made));
     for (uint32_t i = 0; ok && i < made->trace_count; i++)
         ok = print_object(f, update_json(&made->trace[i]));
-    ok = !fclose(f) && ok;
-    if (!ok) {
-        const int why = errno;
-        remove(path); /* half a trace would look like a whole one */
-        errno = why;
-    }
-    return ok;
+    ok = f && !fflush(f) && !fsync(fileno(f)) && ok;
+    if (f && fclose(f))
+        ok = false;
+    return ok ? BL_OK : BL_ERROR_OUTPUT;
 }
 
 /* --- plot ------------------------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,13 @@ extern "C" {
 #define BL_API __attribute__((visibility("default")))
 #endif
 
+/* Options with struct_size set and every other field at 0. */
+#ifdef __cplusplus
+#define BL_OPTIONS_INIT(type) [] { type options = type(); options.struct_size = sizeof(type); return options; }()
+#else
+#define BL_OPTIONS_INIT(type) { .struct_size = sizeof(type) }
+#endif
+
 #define BL_VERSION_MAJOR 0
 #define BL_VERSION_MINOR 1
 #define BL_VERSION_PATCH 0
@@ -106,7 +113,7 @@ typedef struct bl_context_options {
     int (*cancel)(void *user); /* asked before every submission (some 100 ms); non-zero ends the call with BL_ERROR_CANCELLED */
     void *user;
 } bl_context_options;
-#define BL_CONTEXT_OPTIONS_INIT { sizeof(bl_context_options), NULL, NULL, BL_PRECISION_AUTO, NULL, 0, NULL, NULL, NULL, NULL }
+#define BL_CONTEXT_OPTIONS_INIT BL_OPTIONS_INIT(bl_context_options)
 
 /* A device with its compiled kernels. */
 typedef struct bl_context bl_context;
@@ -141,7 +148,7 @@ typedef struct bl_mask_options {
     float smallest, largest;     /* size as a share of the foreground, 0-1, kept to a tenth; 0: 0.05 and 0.25. Not for "foreground" */
     uint64_t seed;
 } bl_mask_options;
-#define BL_MASK_OPTIONS_INIT { .struct_size = sizeof(bl_mask_options) }
+#define BL_MASK_OPTIONS_INIT BL_OPTIONS_INIT(bl_mask_options)
 /* Draws a mask for a photo (RGB): its foreground (Otsu's threshold, of either polarity: the background is what the border mostly is, small
  * holes closed), or a random shape inside it. Grey, 0 or 255, of the photo's size. The same on every machine.
  * BL_ERROR_INPUT: the photo has no foreground, or no room for the shape. The caller frees *mask. */
@@ -195,7 +202,7 @@ typedef struct bl_generate_options {
     void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);
     void *preview_user;
 } bl_generate_options;
-#define BL_GENERATE_OPTIONS_INIT { .struct_size = sizeof(bl_generate_options) }
+#define BL_GENERATE_OPTIONS_INIT BL_OPTIONS_INIT(bl_generate_options)
 
 /* Device memory of one generation, stage by stage, in bytes. */
 typedef struct bl_memory_stage {
@@ -289,7 +296,7 @@ typedef struct bl_verify_options {
     void (*row)(void *user, const bl_verify_row *row); /* valid during the call */
     void *user;
 } bl_verify_options;
-#define BL_VERIFY_OPTIONS_INIT { sizeof(bl_verify_options), NULL, NULL, NULL, 0, 0, NULL, NULL }
+#define BL_VERIFY_OPTIONS_INIT BL_OPTIONS_INIT(bl_verify_options)
 
 typedef struct bl_verify_summary {
     uint32_t passed, failed, skipped;

@@ -97,13 +97,15 @@ static void test_refused(void **state)
         { { "generate", MODEL, "--defect", "bad" }, "--defect makes sense only with --object" },
         { { GENERATE, "--object", "nut", "--defect", "bad" }, "--object and --prompt contradict each other" },
         { { GENERATE, "--template", "{defect}" }, "--template makes sense only with --object" },
-        { { GENERATE, "--photo", "p.png", "--save-attention" }, "--save-attention: no words are guided" },
+        { { GENERATE, "--photo", "p.png", "--save-attention" }, "--save-attention makes sense only with --photo and guided words" },
+        { { GENERATE, "--photo", "p.png", "--clip", "c" }, "--clip makes sense only with --photo and guided words" },
+        { { GENERATE, "--photo", "p.png", "--normal", "n" }, "--normal makes sense only with --photo and guided words" },
+        { { GENERATE, "--detail", "d" }, "--detail makes sense only with --photo and guided words" },
+        { { "generate", MODEL, "-p", "a [[nut]]", "--plot", "p.png" }, "--plot makes sense only with --photo and guided words" },
         { { NUT, "--photo", "p.png", "--plot", "plot.jpg" }, "\"plot.jpg\" must end in .png" },
-        { { GENERATE, "--plot", "a.png", "-o", "./a.png", "--trace", "a.png" }, "two files would be named \"a.png\"" },
-        { { GENERATE, "--plot", "blemish.png" }, "two files would be named \"blemish.png\"" },
-        { { NUT, "--photo", "p", "--plot", "blemish_mask.png" }, "two files would be named" },
         { { GENERATE, "--method", "paint" }, "--method: must be one of cut, anomalyany, attend, sd" },
-        { { GENERATE, "--mask-shape", "star" }, "--mask-shape: must be one of ellipse, freeform, perlin" },
+        { { GENERATE, "--photo", "p.png", "--mask", "auto", "--mask-shape", "star" }, "--mask-shape: must be one of ellipse, freeform" },
+        { { GENERATE, "--mask-shape", "perlin" }, "--mask-shape makes sense only with --mask" },
         { { GENERATE, "--mask-size", "0.1-" }, "--mask-size: must be two numbers MIN-MAX, above 0, at most 1, not \"0.1-\"" },
         { { GENERATE, "--mask-size", "-0.1" }, "--mask-size: must be" },
         { { GENERATE, "--mask-size", "0.2-0.1" }, "--mask-size: must be" },
@@ -200,6 +202,16 @@ static void test_files_refused(void **state)
         assert_says(err_path, ": exists already (--force replaces it)");
         assert_int_equal(rename(extra[i][0], "p.png"), 0);
     }
+    static const struct { const char *option, *path, *out; } twice[] = { { "--plot", "./x.png", "x.png" },
+        { "--trace", "x.png", "./x.png" }, { "--plot", "x_mask.png", "x.png" } };
+    for (size_t i = 0; i < COUNT(twice); i++) {
+        assert_int_equal(RUN(NUT, "--photo", "p.png", twice[i].option, twice[i].path, "-o", twice[i].out, "-f"), 2);
+        assert_says(err_path, ": would be two files");
+    }
+    assert_int_equal(RUN(NUT, "--photo", "p.png", "--trace", "./p.png", "-f"), 2);
+    assert_says(err_path, "./p.png: is also what is read");
+    assert_int_equal(RUN(GENERATE, "--trace", "."), 1);
+    assert_says(err_path, ".: is a folder");
     assert_int_equal(RUN(GENERATE, "--trace", "p.png"), 1);
     assert_says(err_path, "p.png: exists already");
     assert_int_equal(RUN(GENERATE, "--trace", "no/t.jsonl"), 1);
