@@ -53,6 +53,22 @@ static void restart_peaks(bl_device *d)
     }
 }
 
+/* What the truncated network and its gradient are of a whole forward pass. */
+static bl_result print_share(bl_checkpoint *c, uint32_t side, const bl_guide *guide)
+{
+    bl_stage whole = { 0 };
+    bl_checkpoint_begin(c, true);
+    const bl_result result = bl_stage_unet(c, 1, side, side, false, &whole);
+    if (result == BL_OK) {
+        const double all = bl_graph_flops(whole.graph);
+        printf("guide: forward %.1f GFLOP, %.1f %% of the U-Net's %.1f; backward %.1f\n", guide->forward_flops * 1e-9,
+               100 * guide->forward_flops / all, all * 1e-9, (guide->flops - guide->forward_flops) * 1e-9);
+    }
+    bl_stage_destroy(&whole);
+    bl_checkpoint_begin(c, false);
+    return result;
+}
+
 static bl_result prepare(subject *s, const char *what)
 {
     const uint32_t side = s->size / bl_vae_factor(&s->c->vae);
@@ -68,7 +84,7 @@ static bl_result prepare(subject *s, const char *what)
             .tokens = { 8 }, .count = 1, .smooth = true, .gradient = true };
         const bl_result result = bl_guide_create(s->c, &spec, false, NULL, &guide);
         s->stage = guide.s;
-        return result;
+        return result == BL_OK ? print_share(s->c, side, &guide) : result;
     }
     if (s->weights == s->c->unet_weights)
         return bl_stage_unet(s->c, 1, side, side, false, &s->stage);
