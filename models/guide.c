@@ -171,10 +171,11 @@ fail:
 
 bl_result bl_guide_maps(const bl_guide *u, float *words)
 {
-    return bl_exec_read(u->s.exec, u->maps, words, (size_t)u->mh * u->mw * u->spec.count);
+    return bl_stage_read(&u->s, u->maps, words, (size_t)u->mh * u->mw * u->spec.count, "the attention maps are not finite");
 }
 
 bl_result bl_guide_mean(const bl_guide *u, float *mean)
 {
-    return bl_exec_read(u->s.exec, u->mean, mean, (size_t)u->mh * u->mw * bl_graph_shape(u->s.graph, u->mean).c);
+    return bl_stage_read(&u->s, u->mean, mean, (size_t)u->mh * u->mw * bl_graph_shape(u->s.graph, u->mean).c,
+                         "the attention maps are not finite");
 }
