@@ -51,7 +51,7 @@ foreach(SOURCE IN LISTS TEST_SOURCES)
 endforeach()
 
 # Many whole generations, each with kernels compiled anew.
-foreach(NAME test_defence test_order test_size)
+foreach(NAME test_defence test_guide test_order test_size)
   set_tests_properties(${NAME} PROPERTIES LABELS long TIMEOUT 1800)
 endforeach()
 
