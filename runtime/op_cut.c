@@ -19,7 +19,7 @@ uint32_t bl_cut_none(bl_params *p, uint32_t first, uint32_t count)
 
 /* --- rows --------------------------------------------------------------------------------------------------------------- */
 
-/* activation, geglu and copy, whose blocks start alike: x, y, rows. */
+/* activation, geglu, copy and clamp, whose blocks start alike: x, y, rows. */
 uint32_t bl_units_rows(const bl_params *p) { return p->copy_fwd.rows; }
 
 uint32_t bl_cut_rows(bl_params *p, uint32_t first, uint32_t count)
@@ -51,16 +51,6 @@ uint32_t bl_cut_rows_bwd(bl_params *p, uint32_t first, uint32_t count)
     skip(&q->g, first);
     skip(&q->d, first);
     q->rows = count;
-    return count;
-}
-
-uint32_t bl_units_clamped_rows(const bl_params *p) { return p->clamp_fwd.rows; }
-
-uint32_t bl_cut_clamped_rows(bl_params *p, uint32_t first, uint32_t count)
-{
-    skip(&p->clamp_fwd.x, first);
-    skip(&p->clamp_fwd.y, first);
-    p->clamp_fwd.rows = count;
     return count;
 }
 
