@@ -52,10 +52,8 @@ static void report(const bl_method *m, bl_update u, const bl_guidance *found)
 }
 
 /* n decides once and for all whether the strong update is allowed. */
-static void localise(bl_method *m, uint32_t step, uint32_t n)
+static void localise(bl_method *m, uint32_t n)
 {
-    if (!step)
-        m->n_start = n;
     if (n > 10 && n < 50 && (m->spec.odd & BL_ODD_GATE))
         m->strong = false;
 }
@@ -103,13 +101,13 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
         BL_TRY(bl_guide_run(&m->both, state->latents, state->embedding, NULL, t, &found, NULL, NULL));
         m->forwards += 2;
         m->flops += m->both.flops;
-        localise(m, step, found.n);
+        localise(m, found.n);
     }
     for (uint32_t q = 0; q < INNER; q++) {
         const double begun = bl_clock();
         float image_loss = NAN, text_loss = 0;
-        if (q || !m->both.s.exec)
-            localise(m, step, found.n ? found.n : m->n_start);
+        if (q)
+            localise(m, found.n); /* of the maps before the last update, as in the code */
         BL_TRY(guide(m, state, conditional, t, &found));
         if (image) {
             BL_TRY(bl_image_guide_run(s->image, state->latents, &image_loss, m->image_grad));
@@ -139,7 +137,7 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
         }
     }
     state->changed |= BL_SAMPLE_LATENTS | BL_SAMPLE_EMBEDDING;
-    for (uint32_t k = 0; k < s->threshold_count && m->strong && step < STRONG_STEPS; k++)
+    for (uint32_t k = 0; k < s->threshold_count && m->strong && (step < STRONG_STEPS || !(s->odd & BL_ODD_GATE)); k++)
         if (s->thresholds[k].step == step && found.loss > 1 - s->thresholds[k].value)
             BL_TRY(strong_update(m, step, state, conditional, t));
     if (s->mask && s->draw && (s->odd & BL_ODD_BLEND)) {
