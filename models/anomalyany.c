@@ -43,10 +43,12 @@ fail:
 
 static void report(const bl_method *m, bl_update u, const bl_guidance *found)
 {
-    u.attention_loss = found->loss;
-    u.n = found->n;
-    u.x = found->at[m->spec.guide.count - 1] % m->guide.mw;
-    u.y = found->at[m->spec.guide.count - 1] / m->guide.mw;
+    const bl_update at = bl_method_found(m, u.kind, u.step, u.inner, found, u.values);
+    u.t = at.t;
+    u.attention_loss = at.attention_loss;
+    u.n = at.n;
+    u.x = at.x;
+    u.y = at.y;
     if (m->spec.update)
         m->spec.update(m->spec.context, &u);
 }
@@ -78,7 +80,7 @@ static bl_result strong_update(bl_method *m, uint32_t step, bl_sample_state *sta
             break;
         for (size_t i = 0; i < values; i++)
             state->latents[i] = (float)(state->latents[i] - size * m->grad[i]);
-        report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = INNER + k, .t = t, .loss = found.loss, .image_loss = NAN,
+        report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = INNER + k, .loss = found.loss, .image_loss = NAN,
             .size = (float)size, .norm = found.norm, .values = state->latents, .gradient = m->grad,
                 .seconds = 1e-9 * (bl_clock() - begun) }, &found);
     }
@@ -122,7 +124,7 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
             m->grad[i] = (float)g;
             state->latents[i] = (float)(state->latents[i] - 2 * size * g);
         }
-        report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .t = t, .loss = (float)loss, .image_loss = image_loss,
+        report(m, (bl_update){ .kind = BL_UPDATE_LATENTS, .step = step, .inner = q, .loss = (float)loss, .image_loss = image_loss,
             .size = (float)(2 * size), .norm = sqrt(norm), .values = state->latents, .gradient = m->grad,
                 .seconds = 1e-9 * (bl_clock() - begun) }, &found);
         if (s->detail) {
@@ -132,7 +134,7 @@ bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *sta
                 const double g = m->rows[0][i] + (i / words == s->branches - 1 ? weight * m->grad_embedding[k] : 0);
                 state->embedding[i] = (float)(state->embedding[i] - size * g);
             }
-            report(m, (bl_update){ .kind = BL_UPDATE_EMBEDDING, .step = step, .inner = q, .t = t, .loss = (float)(loss + text_loss),
+            report(m, (bl_update){ .kind = BL_UPDATE_EMBEDDING, .step = step, .inner = q, .loss = (float)(loss + text_loss),
                 .image_loss = image_loss, .size = (float)size, .values = state->embedding }, &found);
         }
     }

@@ -68,14 +68,6 @@ fail:
     return result;
 }
 
-static bl_update note(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found,
-                      const float *latents)
-{
-    const uint32_t at = found->at[m->spec.guide.count - 1];
-    return (bl_update){ .kind = kind, .step = step, .inner = inner, .t = m->spec.schedule->steps[step].t, .loss = found->loss,
-        .attention_loss = found->loss, .image_loss = NAN, .n = found->n, .x = at % m->guide.mw, .y = at / m->guide.mw, .values = latents };
-}
-
 bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
 {
     bl_result result = BL_OK;
@@ -113,13 +105,13 @@ bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state)
             refine_prompt(m, conditional, detail);
             state->changed |= BL_SAMPLE_EMBEDDING;
         }
-        bl_update u = note(m, BL_UPDATE_LATENTS, step, q, &found, state->latents);
+        bl_update u = bl_method_found(m, BL_UPDATE_LATENTS, step, q, &found, state->latents);
         u.image_loss = image_loss;
         u.size = (float)alpha;
         u.norm = found.norm;
         u.gradient = m->grad;
         u.seconds = 1e-9 * (bl_clock() - begun);
-        const bl_update lower = note(m, BL_UPDATE_STAGE, step, q, &after, state->latents);
+        const bl_update lower = bl_method_found(m, BL_UPDATE_MEASURED, step, q, &after, state->latents);
         if (s->update) {
             s->update(s->context, &u);
             s->update(s->context, &lower);

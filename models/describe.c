@@ -87,8 +87,8 @@ static json_t *method_json(const bl_description *d)
     if (m->kind == BL_METHOD_ANOMALYANY)
         json_object_update_new(j, json_pack("{s:f,s:b}", "lambda", shortest(m->scale), "image_loss", m->image != NULL));
     if (m->kind == BL_METHOD_ATTEND)
-        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->gain_first + 1,
-                                            "guided_last", (int)m->gain_last + 1));
+        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->first + 1,
+                                            "guided_last", (int)m->last + 1));
     if (m->kind == BL_METHOD_ANOMALYANY && d->options->odd_off)
         json_object_set_new(j, "odd_off", json_string(d->options->odd_off));
     if (d->options->attention_res)

@@ -11,9 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MIN_SIDE = 64, MAX_SIDE = 2048, MAX_STEPS = 1000 };
-
-enum { MAX_INNER = 100 };
+enum { MIN_SIDE = 64, MAX_SIDE = 2048, MAX_STEPS = 1000, MAX_INNER = 100 };
 
 /* Options with defaults filled in, and what is derived from them. */
 typedef struct job {
@@ -23,7 +21,7 @@ typedef struct job {
     float strength, guidance;
     bl_scheduler_config scheduler;
     bl_schedule schedule;
-    bl_method_spec method;
+    bl_method_spec spec;
     bool guided;                 /* there are words to guide: maps, mask, attention */
     bool changes;                /* the mask of what changed is wanted */
     const char *shape;           /* of the mask to draw; NULL: none */
@@ -34,7 +32,7 @@ typedef struct job {
     float *start, *source, *noise, *mask, *latents, *plain;
     float *gain_masks[BL_MAX_LEVELS];
     bl_stage sampler;
-    bl_method guide;
+    bl_method method;
     bl_image_guide image;
     bl_trace_step *trace;
     uint32_t trace_count, trace_room;
@@ -104,7 +102,7 @@ static bl_result fill_in_method(job *j)
     bl_result result = BL_OK;
     const bl_generate_options *o = j->o;
     const bl_checkpoint *c = j->c;
-    bl_method_spec *m = &j->method;
+    bl_method_spec *m = &j->spec;
     size_t kind = o->method ? 0 : o->photo && j->words.count ? BL_METHOD_CUT : BL_METHOD_SD;
     while (o->method && kind < BL_COUNT(method_names) && strcmp(method_names[kind], o->method))
         kind++;
@@ -156,9 +154,9 @@ static const char *scheduler_of(const job *j)
 {
     if (j->o->scheduler)
         return j->o->scheduler;
-    if (j->method.kind == BL_METHOD_ANOMALYANY && j->c->scheduler.kind == BL_SCHEDULER_PNDM)
-        return j->method.odd & BL_ODD_SCHEDULER ? "pndm-diffusers" : "pndm";
-    return j->method.kind == BL_METHOD_CUT ? "ddim" : NULL;
+    if (j->spec.kind == BL_METHOD_ANOMALYANY && j->c->scheduler.kind == BL_SCHEDULER_PNDM)
+        return j->spec.odd & BL_ODD_SCHEDULER ? "pndm-diffusers" : "pndm";
+    return j->spec.kind == BL_METHOD_CUT ? "ddim" : NULL;
 }
 
 /* Which mask is to be drawn, if any. */
@@ -170,7 +168,7 @@ static bl_result fill_in_mask(job *j)
         return bl_fail(BL_ERROR_USAGE, "a mask needs a photo");
     if (o->mask && shape)
         return bl_fail(BL_ERROR_USAGE, "a mask, or the shape of one to draw, not both");
-    if (!o->mask && !shape && j->guided && j->method.kind != BL_METHOD_ANOMALYANY)
+    if (!o->mask && !shape && j->guided && j->spec.kind != BL_METHOD_ANOMALYANY)
         shape = "foreground";
     j->shape = shape && strcmp(shape, "none") ? shape : NULL;
     return BL_OK;
@@ -180,12 +178,12 @@ static bl_result fill_in_mask(job *j)
 static bl_result fill_in_schedule(job *j)
 {
     const bl_generate_options *o = j->o;
-    bl_method_spec *m = &j->method;
+    bl_method_spec *m = &j->spec;
     const uint32_t count = j->schedule.count, first = o->guided_first ? o->guided_first : 1, last = o->guided_last ? o->guided_last : count;
     if (j->guided && (first > last || last > count))
         return bl_fail(BL_ERROR_USAGE, "guided steps %u to %u; %u steps run", first, last, count);
-    m->first = m->gain_first = first - 1;
-    m->last = m->gain_last = last - 1;
+    m->first = first - 1;
+    m->last = last - 1;
     m->image_steps = (uint32_t)(j->steps * (double)j->strength + 1e-6);
     if (m->kind == BL_METHOD_ANOMALYANY && (m->odd & BL_ODD_BLEND)) {
         m->draw = draw_noise;
@@ -237,7 +235,7 @@ static bl_result fill_in(job *j)
     j->detail = o->detail ? bl_alloc(words, sizeof(float)) : NULL;
     if ((j->changes && !j->normal) || (o->detail && !j->detail))
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for text embeddings"));
-    j->method.detail = j->detail;
+    j->spec.detail = j->detail;
     j->start = bl_alloc(j->values, sizeof(float));
     j->source = bl_alloc(j->values, sizeof(float));
     j->noise = bl_alloc(j->values, sizeof(float));
@@ -251,7 +249,7 @@ fail:
 static void job_free(job *j)
 {
     float *arrays[] = { j->embedding, j->normal, j->detail, j->start, j->source, j->noise, j->mask, j->latents, j->plain };
-    bl_method_destroy(&j->guide);
+    bl_method_destroy(&j->method);
     bl_image_guide_destroy(&j->image);
     bl_stage_destroy(&j->sampler);
     for (size_t i = 0; i < BL_COUNT(arrays); i++)
@@ -346,7 +344,7 @@ static bl_result make_mask(job *j, const bl_image *photo)
     const size_t cells = (size_t)j->h * j->w;
     size_t white = 0;
     /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
-    const bool nearest = j->method.kind == BL_METHOD_ANOMALYANY;
+    const bool nearest = j->spec.kind == BL_METHOD_ANOMALYANY;
     const uint32_t f = nearest ? 1 : bl_vae_factor(&j->c->vae);
     BL_TRY(make_region(j, photo));
     if (nearest)
@@ -364,7 +362,7 @@ static bl_result make_mask(job *j, const bl_image *photo)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "the mask is black everywhere at %u x %u latents: nothing may change", j->w, j->h));
     for (size_t i = 0; i < (size_t)j->width * j->height; i++)
         j->region.pixels[i] = j->region.pixels[i] ? 255 : 0;
-    j->method.mask = j->mask;
+    j->spec.mask = j->mask;
 fail:
     bl_image_free(&mask);
     return result;
@@ -423,8 +421,8 @@ static void note_update(void *context, const bl_update *u)
         j->trace = grown;
         j->trace_room = room;
     }
-    j->trace[j->trace_count++] = (bl_trace_step){ .step = u->step + 1, .inner = u->inner + 1, .measured = u->kind == BL_UPDATE_STAGE,
-        .timestep = u->t, .attention_loss = u->attention_loss, .image_loss = u->kind == BL_UPDATE_STAGE ? NAN : u->image_loss, .n = u->n,
+    j->trace[j->trace_count++] = (bl_trace_step){ .step = u->step + 1, .inner = u->inner + 1, .measured = u->kind == BL_UPDATE_MEASURED,
+        .timestep = u->t, .attention_loss = u->attention_loss, .image_loss = u->kind == BL_UPDATE_MEASURED ? NAN : u->image_loss, .n = u->n,
         .x = u->x, .y = u->y, .gradient_norm = (float)u->norm, .alpha = u->size, .seconds = (float)u->seconds };
 }
 
@@ -454,7 +452,7 @@ static bl_result preview(job *j, uint32_t step, const float *latents)
 static bl_result before_step(void *context, uint32_t step, bl_sample_state *state)
 {
     job *j = context;
-    return bl_method_before(&j->guide, step, state);
+    return bl_method_before(&j->method, step, state);
 }
 
 static bl_result after_step(void *context, uint32_t step, const float *latents)
@@ -477,14 +475,14 @@ static bl_sample_input input_of(job *j, bool plain)
 {
     return (bl_sample_input){ .name = plain ? "normal" : "unet", .h = j->h, .w = j->w, .embedding = plain ? j->normal : j->embedding,
         .branches = j->branches, .start = j->start, .source = j->source, .noise = j->noise, .mask = j->mask, .schedule = &j->schedule,
-        .gain_masks = j->method.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL, .before = j->guided && !plain ? before_step : NULL,
+        .gain_masks = j->spec.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL, .before = j->guided && !plain ? before_step : NULL,
         .after = plain ? after_plain_step : after_step, .context = j };
 }
 
 /* The mask at every level's size, for the gain; everywhere without one. */
 static bl_result make_gain_masks(job *j)
 {
-    for (uint32_t level = 0; level < j->c->unet.levels && j->method.kind == BL_METHOD_ATTEND; level++) {
+    for (uint32_t level = 0; level < j->c->unet.levels && j->spec.kind == BL_METHOD_ATTEND; level++) {
         const size_t cells = (size_t)(j->h >> level) * (j->w >> level);
         j->gain_masks[level] = bl_alloc(cells, sizeof(float));
         if (!j->gain_masks[level])
@@ -505,12 +503,12 @@ static bl_result prepare_sampling(job *j, bl_model *model)
     const bl_sample_input in = input_of(j, false);
     BL_TRY(bl_sample_stage(j->c, &in, &j->sampler));
     j->sampler_flops = bl_graph_flops(j->sampler.graph);
-    if (model->clip && (j->method.kind == BL_METHOD_CUT || j->method.kind == BL_METHOD_ANOMALYANY)) {
+    if (model->clip && (j->spec.kind == BL_METHOD_CUT || j->spec.kind == BL_METHOD_ANOMALYANY)) {
         BL_TRY(bl_image_guide_for_prompt(j->c, model->clip, j->h, j->w, j->o->detail ? j->o->detail : j->words.prompt, &j->image));
-        j->method.image = &j->image;
+        j->spec.image = &j->image;
     }
     if (j->guided)
-        BL_TRY(bl_method_create(j->c, &j->method, &j->guide));
+        BL_TRY(bl_method_create(j->c, &j->spec, &j->method));
 fail:
     return result;
 }
@@ -534,10 +532,10 @@ fail:
 /* The words' attention as one map, the strongest of them in every cell. */
 static float *joined_maps(const job *j)
 {
-    const size_t cells = (size_t)j->guide.guide.mh * j->guide.guide.mw, words = j->words.count;
+    const size_t cells = (size_t)j->method.guide.mh * j->method.guide.mw, words = j->words.count;
     float *map = bl_alloc(cells, sizeof(*map));
     for (size_t i = 0; map && i < cells * words; i++)
-        map[i / words] = BL_MAX(map[i / words], j->guide.maps[i]);
+        map[i / words] = BL_MAX(map[i / words], j->method.maps[i]);
     return map;
 }
 
@@ -545,15 +543,15 @@ static bl_result make_pictures(job *j, bl_generate_result *out)
 {
     bl_result result = BL_OK;
     bl_image plain = { 0 };
-    const uint32_t mh = j->guide.guide.mh, mw = j->guide.guide.mw;
+    const uint32_t mh = j->method.guide.mh, mw = j->method.guide.mw;
     float *map = j->guided ? joined_maps(j) : NULL;
     if (j->guided && !map)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for attention maps"));
-    j->flops += j->guide.flops;
-    out->forwards = j->guide.forwards + j->schedule.count * j->branches * (j->changes ? 2 : 1);
-    out->backwards = j->guide.backwards;
-    out->decodes = j->guide.decodes + (j->changes ? 2 : 1);
-    bl_method_destroy(&j->guide); /* memory for decoding */
+    j->flops += j->method.flops;
+    out->forwards = j->method.forwards + j->schedule.count * j->branches * (j->changes ? 2 : 1);
+    out->backwards = j->method.backwards;
+    out->decodes = j->method.decodes + (j->changes ? 2 : 1);
+    bl_method_destroy(&j->method); /* memory for decoding */
     bl_image_guide_destroy(&j->image);
     bl_stage_destroy(&j->sampler);
     BL_TRY(bl_decode_image(j->c, j->latents, j->h, j->w, &j->decode_flops, &out->image));
@@ -609,7 +607,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
-    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.method,
+    BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.spec,
         .words = &j.words,
         .mask_shape = j.shape,
         .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
@@ -647,10 +645,10 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
         j.mask = bl_alloc((size_t)j.h * j.w, sizeof(float));
         if (!j.mask)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
-        j.method.mask = j.mask;
+        j.spec.mask = j.mask;
     }
     BL_TRY(prepare_sampling(&j, model));
-    bl_method_destroy(&j.guide);
+    bl_method_destroy(&j.method);
     bl_image_guide_destroy(&j.image);
     bl_stage_destroy(&j.sampler);
     for (int i = 0; i < 1 + j.changes; i++) {

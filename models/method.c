@@ -1,6 +1,7 @@
 /* Layer 4. */
 #include "method.h"
 #include "grad.h"
+#include <math.h>
 #include <string.h>
 
 void bl_mask_on_grid(const float *mask, uint32_t h, uint32_t w, uint32_t level, float *out)
@@ -33,7 +34,7 @@ static bl_result create_cosine(bl_method *m, uint32_t rows, uint32_t columns)
     s->source = bl_graph_input(s->graph, "b", shape, BL_F32);
     s->out = bl_graph_keep(s->graph, bl_graph_cosine(s->graph, s->x, s->source));
     bl_graph_gradient(s->graph, &(bl_seed){ .y = s->out, .scale = -1 }, 1, &s->x, &s->history, 1);
-    BL_TRY(bl_stage_finish(m->c, 1u << BL_NET_UNET, "prompt", 1, s)); /* no weights of it; but it lives with its stages */
+    BL_TRY(bl_stage_finish(m->c, 0, "prompt", 1, s)); /* it has no weights */
 fail:
     return result;
 }
@@ -133,13 +134,21 @@ void bl_method_destroy(bl_method *m)
     *m = (bl_method){ 0 };
 }
 
+bl_update bl_method_found(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found,
+                          const float *values)
+{
+    const uint32_t at = found->at[m->spec.guide.count - 1];
+    return (bl_update){ .kind = kind, .step = step, .inner = inner, .t = m->spec.schedule->steps[step].t, .loss = found->loss,
+        .attention_loss = found->loss, .image_loss = NAN, .n = found->n, .x = at % m->guide.mw, .y = at / m->guide.mw, .values = values };
+}
+
 /* --- before a step ------------------------------------------------------------------------------------------------------------ */
 
 static void set_gain(bl_method *m, uint32_t step, bl_sample_state *state)
 {
     const bl_method_spec *s = &m->spec;
     memset(state->gain, 0, m->c->text.positions * sizeof(*state->gain));
-    if (step >= s->gain_first && step <= s->gain_last)
+    if (step >= s->first && step <= s->last)
         for (uint32_t i = 0; i < s->guide.count; i++)
             state->gain[s->guide.tokens[i]] = s->gain;
     state->changed |= BL_SAMPLE_GAIN;
@@ -158,10 +167,9 @@ static bl_result last_maps(bl_method *m, uint32_t step, const bl_sample_state *s
     m->forwards++;
     m->flops += guide->flops;
     BL_TRY(bl_guide_maps(guide, m->maps));
+    const bl_update last = bl_method_found(m, BL_UPDATE_MEASURED, step, s->inner, &found, state->latents);
     if (s->update)
-        s->update(s->context, &(bl_update){ .kind = BL_UPDATE_STAGE, .step = step, .inner = s->inner, .t = s->schedule->steps[step].t,
-            .loss = found.loss, .attention_loss = found.loss, .n = found.n, .x = found.at[s->guide.count - 1] % m->guide.mw,
-            .y = found.at[s->guide.count - 1] / m->guide.mw, .values = state->latents });
+        s->update(s->context, &last);
 fail:
     return result;
 }

@@ -16,13 +16,13 @@ typedef enum bl_method_kind { BL_METHOD_CUT, BL_METHOD_ANOMALYANY, BL_METHOD_ATT
 enum {
     BL_ODD_MAPS = 1,    /* n_t from a forward with both prompts, whose maps are averaged over both */
     BL_ODD_BLEND = 2,   /* blending at the noise level that the latents have just left, with new noise every step */
-    BL_ODD_PROMPT = 8,  /* the cosine of the embeddings runs over tokens, not channels */
+    BL_ODD_PROMPT = 4,  /* the cosine of the embeddings runs over tokens, not channels */
     BL_ODD_GATE = 16,   /* the strong update only in the first ten steps and only while never 10 < n < 50 */
     BL_ODD_SCHEDULER = 32, /* PLMS started in mid-table: one label ahead from the third step; for the caller, who chooses the scheduler */
     BL_ODD_ALL = 63,
 };
 
-typedef enum bl_update_kind { BL_UPDATE_LATENTS, BL_UPDATE_EMBEDDING, BL_UPDATE_STAGE } bl_update_kind;
+typedef enum bl_update_kind { BL_UPDATE_LATENTS, BL_UPDATE_EMBEDDING, BL_UPDATE_MEASURED /* nothing was changed */ } bl_update_kind;
 
 /* One update, as it happens: for traces and for comparing with the reference. */
 typedef struct bl_update {
@@ -50,9 +50,9 @@ typedef struct bl_method_spec {
     const float *mask;        /* of the latents, [h, w]; NULL: everywhere */
     const float *detail;      /* embedding of the detailed prompt, [branches, positions, channels]; NULL: none */
     bl_image_guide *image;    /* CLIP image loss; NULL: none */
+    uint32_t first, last;     /* steps that cut and attend guide, from 0, both included */
     /* cut */
     float lambda, growth;     /* alpha_t = lambda (1 + growth tau) n_t / n_start, tau from 1 at the first guided step to 0 at the last */
-    uint32_t first, last;     /* guided steps, from 0, both included */
     uint32_t inner;           /* updates in each of them */
     float prompt_rate;        /* share of the way to the detailed prompt in each guided step */
     float image_weight, image_share; /* of the image loss; the last share of the steps has one */
@@ -66,7 +66,6 @@ typedef struct bl_method_spec {
     void (*draw)(void *context, uint32_t step, float *noise);
     /* attend */
     float gain;               /* added to the logits where the mask is 1 */
-    uint32_t gain_first, gain_last;
     void (*update)(void *context, const bl_update *u); /* may be NULL */
     void *context;
 } bl_method_spec;
@@ -78,7 +77,8 @@ typedef struct bl_method {
     bl_guide check;           /* the loss alone */
     bl_stage cosine;          /* of text embeddings */
     float *before;            /* latents before an update */
-    float *grad, *image_grad, *grad_embedding, *map_mask, *rows[3];
+    float *grad, *image_grad, *grad_embedding, *map_mask;
+    float *rows[3];           /* of the cosine: one embedding, the other, the gradient */
     float *maps;              /* of the words at the last step, [mh*mw, tokens] */
     uint32_t n_start;
     bool strong;              /* the strong update is still allowed */
@@ -98,6 +98,9 @@ void bl_mask_on_grid(const float *mask, uint32_t h, uint32_t w, uint32_t level, 
 /* Of one method each; files of their own. */
 bl_result bl_cut_before(bl_method *m, uint32_t step, bl_sample_state *state);
 bl_result bl_anomalyany_before(bl_method *m, uint32_t step, bl_sample_state *state);
+/* What was found at a step, as an update; the caller adds what it did. */
+bl_update bl_method_found(const bl_method *m, bl_update_kind kind, uint32_t step, uint32_t inner, const bl_guidance *found,
+                          const float *values);
 /* 1 - the mean cosine of two sets of rows and its gradient times the number of rows: a, b and gradient [rows, columns] as the stage has
  * them. */
 bl_result bl_method_cosine(bl_method *m, const float *a, const float *b, float *loss, float *gradient);
