@@ -3,25 +3,25 @@
 #include "grad.h"
 #include <math.h>
 
-/* From decoded pixels around 0 to the loss: noise: the text's features, mask: the normalisation, both inputs. Returns the cosine. */
-static bl_value build_loss(bl_stage *s, const bl_clip *clip, bl_value pixels)
+/* From pixels of 0-1 to the cosine. */
+static bl_value build_loss(bl_image_guide *u, const bl_clip *clip, bl_value pixels)
 {
-    bl_graph *g = s->graph;
+    bl_graph *g = u->s.graph;
     const bl_net net = { g, clip->weights };
-    s->noise = bl_graph_input(g, "text features", (bl_shape){ 1, 1, 1, clip->config.projection }, BL_F32);
-    s->mask = bl_graph_input(g, "normalisation", (bl_shape){ 1, 1, 2, 4 }, BL_F32);
+    u->text = bl_graph_input(g, "text features", (bl_shape){ 1, 1, 1, clip->config.projection }, BL_F32);
+    u->normalisation = bl_graph_input(g, "normalisation", (bl_shape){ 1, 1, 2, 4 }, BL_F32);
     bl_value x = bl_graph_bicubic(g, pixels, clip->config.size, clip->config.size);
-    x = bl_graph_name(g, bl_graph_normalize(g, x, s->mask), "x224");
-    return bl_graph_cosine(g, bl_clip_vision_build(&net, &clip->config, x), s->noise);
+    x = bl_graph_name(g, bl_graph_normalize(g, x, u->normalisation), "x224");
+    return bl_graph_cosine(g, bl_clip_vision_build(&net, &clip->config, x), u->text);
 }
 
-static bl_result write_constants(const bl_stage *s, const bl_clip *clip, const float *text)
+static bl_result write_constants(const bl_image_guide *u, const bl_clip *clip, const float *text)
 {
     bl_result result = BL_OK;
     float normalisation[8];
     bl_clip_normalisation(normalisation);
-    BL_TRY(bl_exec_write(s->exec, s->noise, text, clip->config.projection));
-    BL_TRY(bl_exec_write(s->exec, s->mask, normalisation, 8));
+    BL_TRY(bl_exec_write(u->s.exec, u->text, text, clip->config.projection));
+    BL_TRY(bl_exec_write(u->s.exec, u->normalisation, normalisation, 8));
 fail:
     return result;
 }
@@ -35,14 +35,14 @@ bl_result bl_image_guide_create(bl_checkpoint *c, bl_clip *clip, uint32_t h, uin
     const bl_net vae = { s->graph, c->vae_weights };
     s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
     const bl_value decoded = bl_vae_decode(&vae, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
-    u->loss = s->out = build_loss(s, clip, bl_graph_clamp(s->graph, decoded, 0.5f, 0.5f));
+    u->loss = s->out = build_loss(u, clip, bl_graph_clamp(s->graph, decoded, 0.5f, 0.5f));
     u->forward_flops = bl_graph_flops(s->graph);
     s->forward_nodes = s->graph->node_count;
     bl_graph_gradient(s->graph, &(bl_seed){ .y = u->loss, .scale = -1 }, 1, &s->x, &u->grad_latents, 1);
     BL_TRY(bl_stage_finish(c, 1u << BL_NET_VAE | 1u << BL_NET_CLIP, "image", 1, s));
     u->flops = bl_graph_flops(s->graph); /* with what is computed again */
     if (!c->planning)
-        BL_TRY(write_constants(s, clip, text));
+        BL_TRY(write_constants(u, clip, text));
 fail:
     if (result != BL_OK)
         bl_image_guide_destroy(u);
@@ -98,7 +98,7 @@ bl_result bl_image_guide_of_pixels(bl_checkpoint *c, bl_clip *clip, uint32_t h, 
     *u = (bl_image_guide){ 0 };
     BL_TRY(bl_graph_create(BL_F32, true, &s->graph));
     s->x = bl_graph_input(s->graph, "pixels", (bl_shape){ 1, h, w, 4 }, BL_F32);
-    u->loss = s->out = build_loss(s, clip, s->x);
+    u->loss = s->out = build_loss(u, clip, s->x);
     s->forward_nodes = s->graph->node_count;
     *features = bl_graph_find(s->graph, "image_features");
     *x224 = bl_graph_find(s->graph, "x224");
@@ -106,7 +106,7 @@ bl_result bl_image_guide_of_pixels(bl_checkpoint *c, bl_clip *clip, uint32_t h, 
     u->grad_latents = out[0];
     *grad_x224 = out[1];
     BL_TRY(bl_stage_finish(c, 1u << BL_NET_CLIP, "image", 1, s));
-    BL_TRY(write_constants(s, clip, text));
+    BL_TRY(write_constants(u, clip, text));
 fail:
     if (result != BL_OK)
         bl_image_guide_destroy(u);

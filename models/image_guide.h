@@ -6,6 +6,7 @@
 /* L_img = 1 - cos(CLIP_image(D(z)), CLIP_text(prompt)), where D decodes, limits to 0 .. 1, resizes bicubically and normalises. */
 typedef struct bl_image_guide {
     bl_stage s;
+    bl_value text, normalisation; /* inputs: features of the prompt, see bl_clip_normalisation */
     bl_value loss, grad_latents;
     double flops, forward_flops;
 } bl_image_guide;

@@ -3,6 +3,7 @@
 #ifndef BL_VERIFY_H
 #define BL_VERIFY_H
 #include "clip.h"
+#include "guide.h"
 #include <jansson.h>
 
 typedef struct bl_verifier {
@@ -22,6 +23,9 @@ float *bl_golden(bl_verifier *v, const char *name, const bl_file_tensor **info);
 float *bl_golden_sized(bl_verifier *v, const char *name, size_t count);
 /* A metadata entry parsed as JSON, or as a plain text; NULL if absent. The caller decrefs. */
 json_t *bl_golden_metadata(const bl_verifier *v, const char *key);
+double bl_golden_number(const bl_verifier *v, const char *key, double otherwise);
+/* The words that a golden of latents of h x w guides, and the grid of its maps, which stands under `res_key`. */
+bl_result bl_golden_guide(bl_verifier *v, uint32_t h, uint32_t w, const char *res_key, bl_guide_spec *spec);
 bool bl_golden_has(const bl_verifier *v, const char *name);
 
 /* Compares `count` values with tensor `name` of the file and reports a row; nothing if the file has no such tensor. `allowed`: relative

@@ -7,7 +7,7 @@
 
 #define NEED(p) BL_TRY((p) ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory to verify %s", v->stage))
 
-static double number(const bl_verifier *v, const char *key, double otherwise)
+double bl_golden_number(const bl_verifier *v, const char *key, double otherwise)
 {
     json_t *j = bl_golden_metadata(v, key);
     const double n = json_is_number(j) ? json_number_value(j) : otherwise;
@@ -25,15 +25,14 @@ static bool flag(const bl_verifier *v, const char *key)
 
 /* --- one evaluation --------------------------------------------------------------------------------------------------- */
 
-/* The layers' grid, the tokens and the slice of a golden file. */
-static bl_result read_spec(bl_verifier *v, uint32_t h, uint32_t w, const char *res_key, bl_guide_spec *spec)
+bl_result bl_golden_guide(bl_verifier *v, uint32_t h, uint32_t w, const char *res_key, bl_guide_spec *spec)
 {
     bl_result result = BL_OK;
     json_t *indices = bl_golden_metadata(v, "indices");
-    const double res = number(v, res_key, 0);
+    const double res = bl_golden_number(v, res_key, 0);
     *spec = (bl_guide_spec){ .h = h, .w = w, .branches = 1, .slice = v->checkpoint->text.positions - 1,
         .count = (uint32_t)json_array_size(indices),
-        .smooth = true, .gradient = true, .embedding = true };
+        .smooth = true };
     while ((h >> spec->level) > res && spec->level < 31)
         spec->level++;
     if (!spec->count || spec->count > BL_MAX_WORDS)
@@ -163,7 +162,7 @@ static bl_result verify_evaluation(bl_verifier *v, const bl_guide_spec *spec, bo
     bl_expect(v, "grad_latents", grad, values, grad_allowed, NULL);
     bl_expect(v, "grad_latents.f64", grad, values, grad_allowed, NULL);
     bl_expect(v, "grad_emb", grad_e, words, grad_allowed, NULL);
-    const float step = (float)number(v, "step_size", 0);
+    const float step = (float)bl_golden_number(v, "step_size", 0);
     for (size_t i = 0; i < values; i++)
         grad[i] = latents[i] - step * grad[i];
     bl_expect(v, "updated", grad, values, bl_allowed(v, 1e-5, 5e-3), NULL);
@@ -215,12 +214,13 @@ bl_result bl_verify_attention(bl_verifier *v)
     if (shape->rank != 4 || shape->dims[0] != 1 || shape->dims[1] != c->unet.in_channels || shape->dims[2] > 256 || shape->dims[3] > 256 ||
         words->count != (uint64_t)c->text.positions * c->text.channels)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "latents and emb are not those of one prompt"));
-    BL_TRY(read_spec(v, (uint32_t)shape->dims[2], (uint32_t)shape->dims[3], "res", &spec));
+    BL_TRY(bl_golden_guide(v, (uint32_t)shape->dims[2], (uint32_t)shape->dims[3], "res", &spec));
+    spec.gradient = spec.embedding = true;
     spec.smooth = flag(v, "smooth");
     BL_TRY(bl_golden_missing(ids = bl_golden_sized(v, "ids", c->text.positions)));
     if (flag(v, "normalize_eot"))
         spec.slice = end_of(v, ids, c->text.positions);
-    const float t = (float)number(v, "t", 0);
+    const float t = (float)bl_golden_number(v, "t", 0);
     BL_TRY(verify_evaluation(v, &spec, true, latents, embedding, t));
     v->stage = "attention loss, fused";
     BL_TRY(verify_evaluation(v, &spec, false, latents, embedding, t));

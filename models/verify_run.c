@@ -31,14 +31,6 @@ typedef struct run {
     float *last;
 } run;
 
-static double number(const bl_verifier *v, const char *key, double otherwise)
-{
-    json_t *j = bl_golden_metadata(v, key);
-    const double n = json_is_number(j) ? json_number_value(j) : otherwise;
-    json_decref(j);
-    return n;
-}
-
 /* --- recording ---------------------------------------------------------------------------------------------------------- */
 
 static void draw(void *context, uint32_t step, float *noise)
@@ -135,24 +127,6 @@ static bl_result find_slice(bl_verifier *v, bl_guide_spec *spec)
         spec->slice = (uint32_t)count - 1;
     json_decref(prompt);
     bl_free(ids);
-    return result;
-}
-
-static bl_result read_spec(bl_verifier *v, uint32_t h, uint32_t w, bl_guide_spec *spec)
-{
-    bl_result result = BL_OK;
-    json_t *indices = bl_golden_metadata(v, "indices");
-    const double res = number(v, "attention_res", 0);
-    *spec = (bl_guide_spec){ .h = h, .w = w, .branches = 1, .count = (uint32_t)json_array_size(indices), .smooth = true };
-    while ((h >> spec->level) > res && spec->level < 31)
-        spec->level++;
-    if (!spec->count || spec->count > BL_MAX_WORDS)
-        BL_TRY(bl_fail(BL_ERROR_INPUT, "the metadata has no token indices"));
-    for (uint32_t i = 0; i < spec->count; i++)
-        spec->tokens[i] = (uint32_t)json_integer_value(json_array_get(indices, i));
-    BL_TRY(find_slice(v, spec));
-fail:
-    json_decref(indices);
     return result;
 }
 
@@ -419,8 +393,8 @@ static bl_result make_schedule(bl_verifier *v, bl_schedule *schedule)
     const bool pndm = json_is_string(name) && !strcmp(json_string_value(name), "PNDMScheduler");
     json_decref(name);
     BL_TRY(bl_scheduler_config_override(&config, pndm ? "pndm-diffusers" : "ddim", NULL));
-    BL_TRY(bl_schedule_create(&config, (uint32_t)number(v, "num_inference_steps", 0), number(v, "strength", 0), 0,
-                              (float)number(v, "guidance_scale", 1), schedule));
+    BL_TRY(bl_schedule_create(&config, (uint32_t)bl_golden_number(v, "num_inference_steps", 0), bl_golden_number(v, "strength", 0), 0,
+                              (float)bl_golden_number(v, "guidance_scale", 1), schedule));
     BL_TRY(bl_schedule_blend_before(&config, schedule));
 fail:
     return result;
@@ -466,9 +440,10 @@ bl_result bl_verify_guided(bl_verifier *v)
         BL_TRY(bl_golden_missing(r.mask = bl_golden_sized(v, "mask", (size_t)r.h * r.w)));
     }
     bl_method_spec spec = { .kind = BL_METHOD_ANOMALYANY, .schedule = &schedule, .branches = 2, .mask = r.mask, .detail = r.detail,
-        .odd = BL_ODD_ALL, .scale = (float)number(v, "scale_factor", 20), .draw = draw, .update = record, .context = &r };
-    spec.image_steps = (uint32_t)(number(v, "num_inference_steps", 0) * number(v, "strength", 0) + 1e-6);
-    BL_TRY(read_spec(v, r.h, r.w, &spec.guide));
+        .odd = BL_ODD_ALL, .scale = (float)bl_golden_number(v, "scale_factor", 20), .draw = draw, .update = record, .context = &r };
+    spec.image_steps = (uint32_t)(bl_golden_number(v, "num_inference_steps", 0) * bl_golden_number(v, "strength", 0) + 1e-6);
+    BL_TRY(bl_golden_guide(v, r.h, r.w, "attention_res", &spec.guide));
+    BL_TRY(find_slice(v, &spec.guide));
     read_thresholds(v, &spec);
     BL_TRY(expect_prompt_stage(&r, spec.guide.tokens[0]));
     if (with_image) {
