@@ -71,8 +71,7 @@ static bl_result check_spec(const bl_checkpoint *c, const bl_guide_spec *s)
     if (s->branches < 1 || s->branches > 2 || (s->branches == 2 && s->gradient) || !s->count || s->count > BL_MAX_WORDS || s->slice < 2 ||
         s->slice > c->text.positions || !(s->h >> s->level) || !(s->w >> s->level))
         return bl_fail(BL_ERROR_USAGE, "guidance of %u tokens below %u with %u prompts on a grid of %u x %u", s->count, s->slice,
-                       s->branches,
-                       s->w >> s->level, s->h >> s->level);
+                       s->branches, s->w >> s->level, s->h >> s->level);
     for (uint32_t i = 0; i < s->count; i++)
         if (!s->tokens[i] || s->tokens[i] >= s->slice)
             return bl_fail(BL_ERROR_USAGE, "guidance of token %u; 1 to %u can be guided", s->tokens[i], s->slice - 1);

@@ -104,9 +104,8 @@ bl_value bl_net_clip_layer(const bl_net *net, const bl_clip_tower *t, bl_value x
     const uint32_t c = t->channels;
     const name attn = join(prefix, ".", "self_attn");
     const bl_value a = bl_net_linears(net, bl_net_layer_norm(net, x, t->eps, "%s.layer_norm1", prefix), c, true, 3, qkv, attn.text);
-    const bl_value y = bl_graph_attention(g, bl_graph_channels(g, a, 0, c), bl_graph_channels(g, a, c, c), bl_graph_channels(g, a,
-                                                                                                                             2 * c, c),
-                                          t->heads, t->causal);
+    const bl_value y = bl_graph_attention(g, bl_graph_channels(g, a, 0, c), bl_graph_channels(g, a, c, c),
+                                          bl_graph_channels(g, a, 2 * c, c), t->heads, t->causal);
     const bl_value h = bl_graph_add(g, bl_net_linear(net, y, c, true, "%s.out_proj", attn.text), x);
     bl_value f = bl_net_linear(net, bl_net_layer_norm(net, h, t->eps, "%s.layer_norm2", prefix), t->intermediate, true, "%s.mlp.fc1",
                                prefix);
