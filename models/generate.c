@@ -5,7 +5,6 @@
 #include "method.h"
 #include "model.h"
 #include "noise.h"
-#include "resample.h"
 #include "sample.h"
 #include <math.h>
 #include <stdio.h>
