@@ -37,6 +37,7 @@ bool picture_names(const picture_wishes *w, uint32_t number, char *names[PICTURE
         [PICTURE_MASK] = { w->mask ? w->out : NULL, "_mask.png" },
         [PICTURE_REGION] = { w->region ? w->out : NULL, "_region.png" },
         [PICTURE_ATTENTION] = { w->attention ? w->out : NULL, "_attention.png" },
+        [PICTURE_PHOTO] = { w->photo ? w->out : NULL, "_photo.png" },
         [PICTURE_TRACE] = { w->trace, NULL },
         [PICTURE_PLOT] = { w->plot, NULL },
     };

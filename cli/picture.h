@@ -6,13 +6,13 @@
 
 /* The files of one picture. */
 typedef enum picture_file {
-    PICTURE_IMAGE, PICTURE_MASK, PICTURE_REGION, PICTURE_ATTENTION, PICTURE_TRACE, PICTURE_PLOT, PICTURE_FILES
+    PICTURE_IMAGE, PICTURE_MASK, PICTURE_REGION, PICTURE_ATTENTION, PICTURE_PHOTO, PICTURE_TRACE, PICTURE_PLOT, PICTURE_FILES
 } picture_file;
 
 /* Which files are wanted. */
 typedef struct picture_wishes {
-    const char *out, *trace, *plot; /* their names; the latter two may be NULL */
-    bool mask, region, attention;   /* beside the picture: "nut_mask.png" */
+    const char *out, *trace, *plot;      /* their names; the latter two may be NULL */
+    bool mask, region, attention, photo; /* beside the picture: "nut_mask.png" */
 } picture_wishes;
 /* Their names for picture `number`: "nut.png" and "nut_mask.png" for 0, else "nut-0001.png" and "nut-0001_mask.png"; NULL for what is not
  * wanted. False when memory runs out; freed by picture_names_free in any case. */

@@ -252,6 +252,7 @@ typedef struct bl_generate_result {
     bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
     bl_image region;         /* grey, 0 or 255, of the image's size: where it might change, given or drawn; no pixels: everywhere */
     bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
+    bl_image photo;          /* RGB: the photo as it was used, cut to the image's shape and resized to it; no pixels without one */
     bl_trace_step *trace;    /* owned */
     uint32_t trace_count;
     uint32_t forwards, backwards, decodes; /* of the U-Net for one prompt each, whole or in part; of the autoencoder's decoder */
