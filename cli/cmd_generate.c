@@ -16,7 +16,7 @@ typedef struct generate_values {
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
     seed_value seed;
-    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention;
+    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention, save_photo;
     session_options on;
 } generate_values;
 
@@ -56,7 +56,7 @@ static bool is_guided(const generate_values *v) { return v->photo && (v->defect 
 static picture_wishes wishes_of(const generate_values *v)
 {
     return (picture_wishes){ .out = v->out, .trace = v->trace, .plot = v->plot, .mask = is_guided(v) && !v->no_mask_out,
-                             .region = v->save_region, .attention = v->save_attention };
+                             .region = v->save_region, .attention = v->save_attention, .photo = v->save_photo };
 }
 
 static bool names_of(const generate_values *v, uint32_t index, char *names[PICTURE_FILES])
@@ -133,20 +133,27 @@ static bl_result write_file(job *j, picture_file file, const char *part, const b
     case PICTURE_MASK: return bl_image_write_png(part, &made->mask, NULL, 0);
     case PICTURE_REGION: return bl_image_write_png(part, &made->region, NULL, 0);
     case PICTURE_ATTENTION: return bl_image_write_png(part, &made->attention, NULL, 0);
+    case PICTURE_PHOTO: return bl_image_write_png(part, &made->photo, NULL, 0);
     case PICTURE_TRACE: return trace_write(part, made);
     case PICTURE_PLOT: return trace_plot(part, made);
     default: return picture_write(part, made, j->values->photo != NULL);
     }
 }
 
+/* Whether the generation made what goes into a file. */
+static bool was_made(const bl_generate_result *made, picture_file file)
+{
+    const bl_image *const pictures[PICTURE_FILES] = { &made->image, &made->mask, &made->region, &made->attention, &made->photo };
+    return !pictures[file] || pictures[file]->pixels;
+}
+
 /* The picture last: when it is there, all that belongs to it is; when it is not, nothing is. */
 static bl_result write_files(job *j, char *names[PICTURE_FILES], const bl_generate_result *made)
 {
-    const bool there[PICTURE_FILES] = { true, made->mask.pixels, made->region.pixels, made->attention.pixels, true, true };
     picture_set set = { 0 };
     bl_result result = BL_OK;
     for (int i = PICTURE_FILES; i-- && result == BL_OK;) {
-        if (!names[i] || !there[i])
+        if (!names[i] || !was_made(made, (picture_file)i))
             continue;
         const char *part = picture_set_add(&set, names[i]);
         result = part ? write_file(j, (picture_file)i, part, made) : BL_ERROR_MEMORY;
@@ -174,10 +181,9 @@ static bl_result make(job *j, uint64_t seed, char *names[PICTURE_FILES], bl_gene
 /* Names of what was written besides the picture. */
 static void add_names(json_t *item, char *names[PICTURE_FILES], const bl_generate_result *made)
 {
-    static const char *const keys[PICTURE_FILES] = { NULL, "mask", "region", "attention", "trace", "plot" };
-    const bool written[PICTURE_FILES] = { false, made->mask.pixels, made->region.pixels, made->attention.pixels, true, true };
+    static const char *const keys[PICTURE_FILES] = { NULL, "mask", "region", "attention", "photo", "trace", "plot" };
     for (int i = 0; i < PICTURE_FILES; i++)
-        if (names[i] && written[i])
+        if (keys[i] && names[i] && was_made(made, (picture_file)i))
             json_object_set_new(item, keys[i], json_text(names[i]));
 }
 
@@ -562,6 +568,8 @@ static const cli_option options[] = {
       .help = "FILE_region.png: the mask that was given or drawn, where the photo might change" },
     { .name = "save-attention", .type = OPTION_FLAG, AT(save_attention), .needs = "photo",
       .help = "FILE_attention.png: the guided words' attention at the last step, over the picture" },
+    { .name = "save-photo", .type = OPTION_FLAG, AT(save_photo), .needs = "photo",
+      .help = "FILE_photo.png: the photo as it was used, cut to the picture's shape and resized to it" },
     { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
       .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },

@@ -37,6 +37,7 @@ bool picture_names(const picture_wishes *w, uint32_t number, char *names[PICTURE
         [PICTURE_MASK] = { w->mask ? w->out : NULL, "_mask.png" },
         [PICTURE_REGION] = { w->region ? w->out : NULL, "_region.png" },
         [PICTURE_ATTENTION] = { w->attention ? w->out : NULL, "_attention.png" },
+        [PICTURE_PHOTO] = { w->photo ? w->out : NULL, "_photo.png" },
         [PICTURE_TRACE] = { w->trace, NULL },
         [PICTURE_PLOT] = { w->plot, NULL },
     };
@@ -100,10 +101,9 @@ bool picture_may_write(const char *path, bool force, char *reason, size_t size)
     return !*reason;
 }
 
-bl_result picture_write(const char *path, const bl_generate_result *made, bool from_photo)
+void picture_mark(char mark[PICTURE_MARK_SIZE], bool from_photo)
 {
-    char xmp[1024];
-    snprintf(xmp, sizeof(xmp),
+    snprintf(mark, PICTURE_MARK_SIZE,
              "<?xpacket begin=\"\xef\xbb\xbf\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
              "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n"
              " <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n"
@@ -116,10 +116,16 @@ bl_result picture_write(const char *path, const bl_generate_result *made, bool f
              "</x:xmpmeta>\n"
              "<?xpacket end=\"r\"?>",
              bl_version(), from_photo ? "compositeWithTrainedAlgorithmicMedia" : "trainedAlgorithmicMedia");
+}
+
+bl_result picture_write(const char *path, const bl_generate_result *made, bool from_photo)
+{
+    char mark[PICTURE_MARK_SIZE];
+    picture_mark(mark, from_photo);
     const bl_image_text texts[] = {
         { "parameters", made->parameters_text },
         { "blemish", made->parameters },
-        { "XML:com.adobe.xmp", xmp },
+        { PICTURE_MARK_KEY, mark },
     };
     return bl_image_write_png(path, &made->image, texts, sizeof(texts) / sizeof(texts[0]));
 }

@@ -6,13 +6,13 @@
 
 /* The files of one picture. */
 typedef enum picture_file {
-    PICTURE_IMAGE, PICTURE_MASK, PICTURE_REGION, PICTURE_ATTENTION, PICTURE_TRACE, PICTURE_PLOT, PICTURE_FILES
+    PICTURE_IMAGE, PICTURE_MASK, PICTURE_REGION, PICTURE_ATTENTION, PICTURE_PHOTO, PICTURE_TRACE, PICTURE_PLOT, PICTURE_FILES
 } picture_file;
 
 /* Which files are wanted. */
 typedef struct picture_wishes {
-    const char *out, *trace, *plot; /* their names; the latter two may be NULL */
-    bool mask, region, attention;   /* beside the picture: "nut_mask.png" */
+    const char *out, *trace, *plot;      /* their names; the latter two may be NULL */
+    bool mask, region, attention, photo; /* beside the picture: "nut_mask.png" */
 } picture_wishes;
 /* Their names for picture `number`: "nut.png" and "nut_mask.png" for 0, else "nut-0001.png" and "nut-0001_mask.png"; NULL for what is not
  * wanted. False when memory runs out; freed by picture_names_free in any case. */
@@ -23,8 +23,12 @@ bool picture_has_png_name(const char *path);
 bool picture_same_file(const char *a, const char *b);
 /* The reason why `path` cannot or must not be written, in `reason`; false then. `force`: an existing file may be replaced. */
 bool picture_may_write(const char *path, bool force, char *reason, size_t size);
-/* Writes the PNG file with its metadata: "parameters" as the common tools write it, "blemish" as JSON, and XMP saying that it is made by
- * a trained model (IPTC digital source type), on top of a photo if `from_photo`. */
+/* XMP saying that a picture is made by a trained model (IPTC digital source type), on top of a photo if `from_photo`, and the key under
+ * which PNG files keep it. */
+#define PICTURE_MARK_KEY "XML:com.adobe.xmp"
+enum { PICTURE_MARK_SIZE = 1024 };
+void picture_mark(char mark[PICTURE_MARK_SIZE], bool from_photo);
+/* Writes the PNG file with its metadata: "parameters" as the common tools write it, "blemish" as JSON, and the mark above. */
 bl_result picture_write(const char *path, const bl_generate_result *made, bool from_photo);
 
 /* The picture and what belongs to it get their names together or not at all: each is written under a temporary name beside its own. */

@@ -1,16 +1,12 @@
 /* Layer 6. */
 #include "trace.h"
+#include "canvas.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#include <stb_easy_font.h>
-#pragma GCC diagnostic pop
 
 /* --- JSON lines ------------------------------------------------------------------------------------------------------------ */
 
@@ -65,45 +61,10 @@ bl_result trace_write(const char *path, const bl_generate_result *made)
 
 enum { WIDTH = 960, PANEL = 190, TOP = 34, LEFT = 90, RIGHT = 20, PANELS = 4, HEIGHT = TOP + PANELS * PANEL + 36 };
 
-typedef struct canvas {
-    bl_image image;
-} canvas;
+static const colour INK = { 40, 44, 52 }, GRID = { 225, 228, 232 }, CURVE = { 32, 110, 190 }, AFTER = { 214, 90, 49 },
+    PAPER = { 255, 255, 255 };
 
-static void dot(canvas *c, int x, int y, const uint8_t rgb[3])
-{
-    if (x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT)
-        memcpy(c->image.pixels + 3 * ((size_t)y * WIDTH + (size_t)x), rgb, 3);
-}
-
-static void box(canvas *c, int x0, int y0, int x1, int y1, const uint8_t rgb[3])
-{
-    for (int y = y0; y < y1; y++)
-        for (int x = x0; x < x1; x++)
-            dot(c, x, y, rgb);
-}
-
-static void line(canvas *c, double x0, double y0, double x1, double y1, const uint8_t rgb[3])
-{
-    const int steps = (int)fmax(fabs(x1 - x0), fabs(y1 - y0)) + 1;
-    for (int i = 0; i <= steps; i++) {
-        const int x = (int)lrint(x0 + (x1 - x0) * i / steps), y = (int)lrint(y0 + (y1 - y0) * i / steps);
-        box(c, x, y, x + 2, y + 2, rgb);
-    }
-}
-
-/* stb_easy_font makes rectangles; doubled, they are readable. */
-static void text(canvas *c, int x, int y, const uint8_t rgb[3], const char *words)
-{
-    static float quads[16 * 4096];
-    const int n = stb_easy_font_print(0, 0, (char *)words, NULL, quads, sizeof(quads));
-    for (int i = 0; i < n; i++) {
-        const float *a = quads + 16 * i, *b = a + 8; /* opposite corners: x, y, z, colour each */
-        box(c, x + 2 * (int)a[0], y + 2 * (int)a[1], x + 2 * (int)b[0], y + 2 * (int)b[1], rgb);
-    }
-}
-
-static const uint8_t INK[3] = { 40, 44, 52 }, GRID[3] = { 225, 228, 232 }, CURVE[3] = { 32, 110, 190 }, AFTER[3] = { 214, 90, 49 },
-    PAPER[3] = { 255, 255, 255 };
+static void text(bl_image *c, int x, int y, colour ink, const char *words) { canvas_text(c, x, y, 2, ink, words); }
 
 static double value_of(const bl_trace_step *s, int panel)
 {
@@ -130,7 +91,7 @@ static axis axis_of(const bl_generate_result *made)
 static double across(const axis *a, double at) { return LEFT + (WIDTH - RIGHT - LEFT) * at / a->end; }
 
 /* A number every 1, 2, 5, 10, ... steps, so that they do not touch. */
-static void draw_steps(canvas *c, const axis *a, int top, int bottom, bool numbers)
+static void draw_steps(bl_image *c, const axis *a, int top, int bottom, bool numbers)
 {
     static const int sizes[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500 };
     size_t k = 0;
@@ -140,15 +101,15 @@ static void draw_steps(canvas *c, const axis *a, int top, int bottom, bool numbe
         const int x = (int)across(a, step - 1);
         char label[16];
         snprintf(label, sizeof(label), "%d", step);
-        box(c, x, top, x + 1, bottom, GRID);
-        box(c, x, bottom, x + 1, bottom + 5, INK);
+        canvas_box(c, x, top, x + 1, bottom, GRID);
+        canvas_box(c, x, bottom, x + 1, bottom + 5, INK);
         if (numbers)
             text(c, x - 6 * (int)strlen(label), bottom + 8, INK, label);
     }
 }
 
 /* One quantity over the steps; what was measured after the updates of a step in another colour. */
-static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
+static void draw_panel(bl_image *c, const bl_generate_result *made, int panel)
 {
     static const char *const names[PANELS] = { "attention loss", "n: cells above the mean", "|gradient|", "step size alpha" };
     const int top = TOP + panel * PANEL + 26, bottom = TOP + (panel + 1) * PANEL - 16;
@@ -162,12 +123,12 @@ static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
     draw_steps(c, &a, top, bottom, panel == PANELS - 1);
     for (int k = 0; k <= 2; k++) {
         const int y = bottom - (bottom - top) * k / 2;
-        box(c, LEFT, y, WIDTH - RIGHT, y + 1, GRID);
+        canvas_box(c, LEFT, y, WIDTH - RIGHT, y + 1, GRID);
         snprintf(label, sizeof(label), "%.3g", most * k / 2);
         text(c, 8, y - 7, INK, label);
     }
-    box(c, LEFT, top, LEFT + 1, bottom, INK);
-    box(c, LEFT, bottom, WIDTH - RIGHT, bottom + 1, INK);
+    canvas_box(c, LEFT, top, LEFT + 1, bottom, INK);
+    canvas_box(c, LEFT, bottom, WIDTH - RIGHT, bottom + 1, INK);
     double x0 = 0, y0 = NAN;
     for (uint32_t i = 0; i < made->trace_count; i++) {
         const bl_trace_step *s = &made->trace[i];
@@ -176,12 +137,12 @@ static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
         if (!isfinite(v))
             continue;
         if (s->measured) {
-            box(c, (int)x - 3, (int)y - 3, (int)x + 4, (int)y + 4, AFTER);
+            canvas_box(c, (int)x - 3, (int)y - 3, (int)x + 4, (int)y + 4, AFTER);
             continue;
         }
         if (isfinite(y0))
-            line(c, x0, y0, x, y, CURVE);
-        box(c, (int)x - 2, (int)y - 2, (int)x + 4, (int)y + 4, CURVE);
+            canvas_line(c, x0, y0, x, y, CURVE);
+        canvas_box(c, (int)x - 2, (int)y - 2, (int)x + 4, (int)y + 4, CURVE);
         x0 = x;
         y0 = y;
     }
@@ -189,11 +150,10 @@ static void draw_panel(canvas *c, const bl_generate_result *made, int panel)
 
 bl_result trace_plot(const char *path, const bl_generate_result *made)
 {
-    canvas c = { .image = { WIDTH, HEIGHT, 3, malloc(3 * (size_t)WIDTH * HEIGHT) } };
+    bl_image c;
     char label[96];
-    if (!c.image.pixels)
+    if (!canvas_create(&c, WIDTH, HEIGHT, PAPER))
         return BL_ERROR_MEMORY;
-    box(&c, 0, 0, WIDTH, HEIGHT, PAPER);
     uint32_t updates = 0;
     for (uint32_t i = 0; i < made->trace_count; i++)
         updates += !made->trace[i].measured;
@@ -204,7 +164,7 @@ bl_result trace_plot(const char *path, const bl_generate_result *made)
     for (int panel = 0; panel < PANELS; panel++)
         draw_panel(&c, made, panel);
     text(&c, WIDTH / 2 - 20, HEIGHT - 22, INK, "step");
-    const bl_result result = bl_image_write_png(path, &c.image, NULL, 0);
-    free(c.image.pixels);
+    const bl_result result = bl_image_write_png(path, &c, NULL, 0);
+    canvas_free(&c);
     return result;
 }

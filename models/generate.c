@@ -5,7 +5,6 @@
 #include "method.h"
 #include "model.h"
 #include "noise.h"
-#include "resample.h"
 #include "sample.h"
 #include <math.h>
 #include <stdio.h>
@@ -25,7 +24,7 @@ typedef struct job {
     bool guided;                 /* there are words to guide: maps, mask, attention */
     bool changes;                /* the mask of what changed is wanted */
     const char *shape;           /* of the mask to draw; NULL: none */
-    bl_image region;             /* the mask at the picture's size */
+    bl_image photo, region;      /* the photo, the mask at the picture's size */
     bl_words words;
     size_t values;               /* of the latents */
     float *embedding, *normal, *detail; /* each [branches, positions, channels]; the latter two may be NULL */
@@ -257,6 +256,7 @@ static void job_free(job *j)
     for (size_t i = 0; i < BL_MAX_LEVELS; i++)
         bl_free(j->gain_masks[i]);
     bl_free(j->trace);
+    bl_image_free(&j->photo);
     bl_image_free(&j->region);
     bl_words_free(&j->words);
     bl_schedule_free(&j->schedule);
@@ -320,12 +320,12 @@ static bl_result fit(const bl_image *in, uint32_t width, uint32_t height, uint32
 }
 
 /* The mask that is given, or one drawn on the photo as it is cut. A photo without a foreground may change everywhere, unless asked for. */
-static bl_result make_region(job *j, const bl_image *photo)
+static bl_result make_region(job *j)
 {
     if (j->o->mask)
         return fit(j->o->mask, j->width, j->height, j->width, j->height, BL_FILTER_NEAREST, &j->region);
     const bl_mask_options options = { sizeof(options), j->shape, j->o->mask_smallest, j->o->mask_largest, j->o->seed };
-    bl_result result = bl_mask_auto(photo, &options, &j->region);
+    bl_result result = bl_mask_auto(&j->photo, &options, &j->region);
     if (result == BL_ERROR_INPUT && !j->o->mask_shape) {
         bl_context_log(j->c->context, BL_LOG_WARNING, "%s; it may change everywhere", bl_last_error());
         result = bl_image_create(j->width, j->height, 1, &j->region);
@@ -337,7 +337,7 @@ static bl_result make_region(job *j, const bl_image *photo)
 }
 
 /* The mask at the latents' size. */
-static bl_result make_mask(job *j, const bl_image *photo)
+static bl_result make_mask(job *j)
 {
     bl_result result = BL_OK;
     bl_image mask = { 0 };
@@ -346,7 +346,7 @@ static bl_result make_mask(job *j, const bl_image *photo)
     /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
     const bool nearest = j->spec.kind == BL_METHOD_ANOMALYANY;
     const uint32_t f = nearest ? 1 : bl_vae_factor(&j->c->vae);
-    BL_TRY(make_region(j, photo));
+    BL_TRY(make_region(j));
     if (nearest)
         BL_TRY(fit(j->o->mask ? j->o->mask : &j->region, j->w, j->h, j->width, j->height, BL_FILTER_NEAREST, &mask));
     j->mask = bl_alloc(cells, sizeof(*j->mask));
@@ -372,19 +372,17 @@ fail:
 static bl_result encode_photo(job *j)
 {
     bl_result result = BL_OK;
-    bl_image photo = { 0 };
     float *moments = bl_alloc(3 * j->values, sizeof(*moments));
     if (!moments)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
     float *mean = moments, *log_variance = moments + j->values, *noise = moments + 2 * j->values;
-    BL_TRY(fit(j->o->photo, j->width, j->height, j->width, j->height, BL_FILTER_LANCZOS, &photo));
+    BL_TRY(fit(j->o->photo, j->width, j->height, j->width, j->height, BL_FILTER_LANCZOS, &j->photo));
     if (j->o->mask || j->shape)
-        BL_TRY(make_mask(j, &photo)); /* before the device works for one that cannot be */
-    BL_TRY(bl_encode_image(j->c, &photo, mean, log_variance));
+        BL_TRY(make_mask(j)); /* before the device works for one that cannot be */
+    BL_TRY(bl_encode_image(j->c, &j->photo, mean, log_variance));
     bl_noise_normal(j->o->seed, BL_NOISE_VAE, 0, j->values, noise);
     bl_sample_posterior(j->c->vae.scaling, mean, log_variance, noise, j->values, j->source);
 fail:
-    bl_image_free(&photo);
     bl_free(moments);
     return result;
 }
@@ -603,7 +601,8 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->trace_count = j.trace_count;
     j.trace = NULL;
     out->region = j.region;
-    j.region = (bl_image){ 0 };
+    out->photo = j.photo;
+    j.region = j.photo = (bl_image){ 0 };
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
@@ -670,6 +669,7 @@ void bl_generate_result_free(bl_generate_result *r)
     bl_image_free(&r->mask);
     bl_image_free(&r->region);
     bl_image_free(&r->attention);
+    bl_image_free(&r->photo);
     bl_free(r->trace);
     bl_free(r->parameters);
     bl_free(r->parameters_text);

@@ -71,6 +71,16 @@ typedef struct bl_image_text {
 
 /* Writes a PNG file with text chunks (iTXt), atomically: on failure (BL_ERROR_OUTPUT) an existing file is untouched. */
 BL_API bl_result bl_image_write_png(const char *path, const bl_image *image, const bl_image_text *texts, size_t text_count);
+/* The first text under `key` of a PNG file (iTXt, or tEXt turned into UTF-8), freed by bl_text_free; *text is NULL when there is none.
+ * BL_ERROR_INPUT: not a PNG file, a broken chunk, a compressed text, one that is not UTF-8 or above 16 MiB. */
+BL_API bl_result bl_image_read_text(const char *path, const char *key, char **text);
+BL_API void bl_text_free(char *text); /* NULL is accepted */
+
+typedef enum bl_filter { BL_FILTER_NEAREST, BL_FILTER_BILINEAR, BL_FILTER_BICUBIC, BL_FILTER_LANCZOS } bl_filter;
+/* A resized copy, equal to Image.resize of Pillow 9.4 byte for byte. When a side shrinks, its filter widens by the same factor
+ * (antialiasing), except for NEAREST. Bicubic has a = -0.5 (Catmull-Rom), Lanczos 3 lobes. *out is zeroed on failure, must not be `in`, and
+ * is freed by the caller. BL_ERROR_USAGE: a picture or size outside the limits of bl_image_read; BL_ERROR_MEMORY. */
+BL_API bl_result bl_image_resize(const bl_image *in, uint32_t width, uint32_t height, bl_filter filter, bl_image *out);
 
 /* --- devices and contexts ------------------------------------------------------------------------------------------ */
 
@@ -242,6 +252,7 @@ typedef struct bl_generate_result {
     bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
     bl_image region;         /* grey, 0 or 255, of the image's size: where it might change, given or drawn; no pixels: everywhere */
     bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
+    bl_image photo;          /* RGB: the photo as it was used, cut to the image's shape and resized to it; no pixels without one */
     bl_trace_step *trace;    /* owned */
     uint32_t trace_count;
     uint32_t forwards, backwards, decodes; /* of the U-Net for one prompt each, whole or in part; of the autoencoder's decoder */

@@ -234,12 +234,16 @@ fail:
     return result;
 }
 
-bl_result bl_png_read_text(const char *path, const char *key, char **text)
+bl_result bl_image_read_text(const char *path, const char *key, char **text)
 {
     bl_result result = BL_OK;
     uint8_t *data = NULL;
     size_t size = 0;
+    if (!text)
+        return bl_fail(BL_ERROR_USAGE, "bl_image_read_text: no place for a text");
     *text = NULL;
+    if (!path || !key)
+        return bl_fail(BL_ERROR_USAGE, "bl_image_read_text: no path or no key");
     BL_TRY(bl_file_read_all(path, BL_IMAGE_MAX_FILE, &data, &size, BL_ERROR_INPUT));
     result = bl_png_text(data, size, key, text);
     if (result != BL_OK)
@@ -248,6 +252,8 @@ fail:
     bl_free(data);
     return result;
 }
+
+void bl_text_free(char *text) { bl_free(text); }
 
 /* --- encoder ----------------------------------------------------------------------------------------------------------- */
 

@@ -35,5 +35,4 @@ bl_result bl_png_encode(const bl_image *image, const bl_image_text *texts, size_
 /* The first text under `key` (iTXt, or tEXt turned into UTF-8), freed by bl_free; *text is NULL when there is none. BL_ERROR_INPUT:
  * not a PNG file, a broken chunk, a compressed text, one that is not UTF-8 or above BL_PNG_MAX_TEXT. */
 bl_result bl_png_text(const uint8_t *data, size_t size, const char *key, char **text);
-bl_result bl_png_read_text(const char *path, const char *key, char **text);
 #endif

@@ -1,5 +1,5 @@
-/* Separable resampling in the fixed-point arithmetic of Pillow 9. Layer 0. */
-#include "resample.h"
+/* Separable resampling in the fixed-point arithmetic of Pillow 9. Layer 0.
+ * Horizontal pass first, always. Pillow 13 runs the vertical pass first where that is less work, and then rounds differently. */
 #include "checked.h"
 #include "image.h"
 #include <math.h>
@@ -215,6 +215,8 @@ fail:
 bl_result bl_image_resize(const bl_image *in, uint32_t width, uint32_t height, bl_filter filter, bl_image *out)
 {
     bl_result result = BL_OK;
+    if (!out)
+        return bl_fail(BL_ERROR_USAGE, "bl_image_resize: no picture to fill");
     *out = (bl_image){ 0 };
     BL_TRY(bl_image_check(in));
     if ((unsigned)filter > BL_FILTER_LANCZOS)

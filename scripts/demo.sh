@@ -1,47 +1,72 @@
 #!/bin/sh
-# Sets up, builds and does the main job once: a photo and a few words in, a picture of a defect out (demo.png), with
-# the mask of what changed (demo_mask.png).
+# Sets up, builds and makes damaged parts from photos of normal ones, with the small model that is shipped with the project: for each the
+# picture, the mask of what changed and the attention of the words, and a contact sheet of them all, in the folder demo/.
 #   sh scripts/demo.sh [options of 'blemish generate']       e.g. --device 1 --precision f32
-# BLEMISH_MODEL  a Stable Diffusion 1.x or 2.x checkpoint in diffusers layout; BLEMISH_PHOTO, BLEMISH_PROMPT go with it.
-# Without one, the tiny reference model is used, where there is a folder with reference models (see scripts/reference.sh).
+# With a checkpoint of your own (Stable Diffusion 1.x or 2.x in diffusers layout), one picture:
+#   BLEMISH_MODEL=sd15 [BLEMISH_PHOTO=nut.png] [BLEMISH_PROMPT="a photo of a [[rusty]] nut"] sh scripts/demo.sh
 set -eu
 cd "$(dirname "$0")/.."
+
+model=models/demo
+options="--method cut --steps 50"
+# name | photo | object | defect | template | further options
+parts='
+hazelnut | hazelnut.png | hazelnut | cracked | a photo of a {object} that is {defect} | --mask auto --mask-size 0.1-0.2 --seed 1
+metal_nut | metal_nut.png | metal nut | scratched | a photo of a {object} that is {defect} | --mask auto --mask-shape freeform --seed 2
+bottle_cap | bottle_cap.png | bottle cap | dented | a photo of a {object} that is {defect} | --mask auto --mask-size 0.1-0.2 --seed 3
+leather | leather.png | leather | torn | a photo of {object} that is {defect} | --mask auto --mask-shape freeform --seed 4
+tile | tile.png | ceramic tile | stained | a photo of a {object} that is {defect} | --mask auto --mask-shape perlin --seed 5
+'
+
 sh scripts/setup.sh
 sh scripts/build.sh
-. scripts/reference.sh
+from=$(date +%s) made="" other=""
+mkdir -p demo
+rm -f demo/*.png
 
-prompt=${BLEMISH_PROMPT:-a photo of a hazelnut that is damaged} steps=20
-photo=${BLEMISH_PHOTO:-}
-if [ -z "$photo" ] && [ -n "${BLEMISH_REFERENCE:-}" ] && [ -f "$BLEMISH_REFERENCE/photos/hazelnut.png" ]; then
-    photo=$BLEMISH_REFERENCE/photos/hazelnut.png
+make_picture() { # name, options: one picture, or several with --count; what else it prints (--json, --dry-run) is printed
+    out=demo/$1.png
+    shift
+    printed=$(build/blemish generate --out "$out" --force "$@" </dev/null)
+    new=$(printf '%s\n' "$printed" | grep '^demo/.*\.png$' || true)
+    made="$made $new"
+    [ -n "$new" ] || { other=yes && printf '%s\n' "$printed"; }
+}
+finish() { # columns of the sheet, what was made: the sheet, and the last words
+    [ -z "$other" ] || exit 0
+    # shellcheck disable=SC2086 # a list of names
+    build/blemish sheet --out demo/sheet.png --force --columns "$1" $made >/dev/null
+    echo
+    echo "Made $2, in $(($(date +%s) - from)) s. Look at"
+    echo "  demo/sheet.png, the contact sheet: $(echo "$1" | sed 's/photo/normal photo/; s/picture/defect/; s/,/, /g')"
+    # shellcheck disable=SC2086
+    printf '  %s\n' $made
+}
+
+if [ -n "${BLEMISH_MODEL:-}${BLEMISH_PHOTO:-}${BLEMISH_PROMPT:-}" ]; then
+    model=${BLEMISH_MODEL:-$model} photo=${BLEMISH_PHOTO:-models/demo/photos/hazelnut.png}
+    prompt=${BLEMISH_PROMPT:-a photo of a hazelnut that is [[damaged]]} columns=picture
+    if [ -f "$photo" ] || [ -n "${BLEMISH_PHOTO:-}" ]; then
+        set -- --photo "$photo" --save-photo "$@"
+        columns=photo,picture
+        case $prompt in *"[["*) columns=photo,picture,mask,attention && set -- --save-attention "$@" ;; esac
+    fi
+    echo "Making demo/picture.png: \"$prompt\"" >&2
+    make_picture picture --model "$model" --prompt "$prompt" --steps 20 --seed 42 "$@"
+    finish "$columns" "a picture of \"$prompt\""
+    exit
 fi
-if [ -n "${BLEMISH_MODEL:-}" ]; then
-    model=$BLEMISH_MODEL tiny=no
-elif [ -n "${BLEMISH_REFERENCE:-}" ] && [ -d "$BLEMISH_REFERENCE/models/tiny15" ]; then
-    model=$BLEMISH_REFERENCE/models/tiny15 tiny=yes
-    steps=10 # enough to see that it works
-    set -- --width 256 --height 256 "$@"
-else
-    cat >&2 <<'EOT'
-blemish is built (build/blemish), but there is no model to run. Set BLEMISH_MODEL to a Stable Diffusion 1.x or 2.x checkpoint in
-diffusers layout (a folder with tokenizer, text_encoder, unet, vae and scheduler in it) and, if you like, BLEMISH_PHOTO to a PNG or
-JPEG file and BLEMISH_PROMPT to what the picture shall show:
-    BLEMISH_MODEL=sd15 BLEMISH_PHOTO=nut.png sh scripts/demo.sh
+
+count=$(printf '%s' "$parts" | grep -c '|') n=0
+while IFS='|' read -r name photo object defect template further; do
+    [ -n "$name" ] || continue
+    n=$((n + 1))
+    echo "$n of $count: $object, $defect" >&2
+    # shellcheck disable=SC2086 # lists of options
+    make_picture "$name" --model "$model" --photo "$model/photos/$photo" --object "$object" --defect "$defect" --template "$template" \
+        --save-photo --save-attention $options $further "$@"
+done <<EOT
+$(printf '%s' "$parts" | sed 's/ *| */|/g')
 EOT
-    exit 1
-fi
-if [ -n "$photo" ]; then
-    [ -n "${BLEMISH_PROMPT:-}" ] || prompt="a photo of a hazelnut that is [[damaged]]" # the guided word
-    set -- --photo "$photo" --strength 0.5 "$@"
-    from="the photo $(basename "$photo") and the words"
-else
-    from="the words"
-fi
-echo "Making demo.png from $from \"$prompt\"" >&2
-build/blemish generate --model "$model" --prompt "$prompt" --steps "$steps" --seed 42 --out demo.png --force "$@"
-if [ $tiny = yes ]; then
-    cat >&2 <<'EOT'
-This was the tiny reference model. Its weights are random: the picture shows that the engine runs on this machine, from the words
-and the photo to the pixels, not what a trained checkpoint gives. For that, set BLEMISH_MODEL (see the README).
-EOT
-fi
+finish photo,picture,mask,attention "$count damaged parts from photos of normal ones"
+echo "Beside each: _mask.png, what changed; _attention.png, where the words took effect; _photo.png, the normal part."

@@ -160,6 +160,6 @@ static inline double distance(const bl_image *from, bl_context *c, const char *d
 static inline bool zeroed(const bl_generate_result *r)
 {
     return !r->image.pixels && !r->image.width && !r->image.height && !r->image.channels && !r->parameters && !r->parameters_text &&
-        !r->mask.pixels && !r->attention.pixels && !r->trace && !r->steps_run && !r->device_bytes && r->seconds == 0;
+        !r->mask.pixels && !r->attention.pixels && !r->photo.pixels && !r->trace && !r->steps_run && !r->device_bytes && r->seconds == 0;
 }
 #endif

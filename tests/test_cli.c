@@ -92,6 +92,7 @@ static void test_refused(void **state)
 
         { { GENERATE, "--mask", "m.png" }, "--mask makes sense only with --photo" },
         { { GENERATE, "--save-region" }, "--save-region makes sense only with --photo" },
+        { { GENERATE, "--save-photo" }, "--save-photo makes sense only with --photo" },
         { { GENERATE, "--clip", "c" }, "--clip makes sense only with --photo" },
         { { "generate", MODEL, "--object", "nut" }, "--object makes sense only with --defect" },
         { { "generate", MODEL, "--defect", "bad" }, "--defect makes sense only with --object" },
@@ -192,7 +193,7 @@ static void test_files_refused(void **state)
     assert_says(err_path, "\"p.png\" is not a folder");
     /* the files beside the picture are as safe as the picture */
     static const char *const extra[][2] = { { "x_mask.png", NULL }, { "x_region.png", "--save-region" },
-                                            { "x_attention.png", "--save-attention" } };
+                                            { "x_attention.png", "--save-attention" }, { "x_photo.png", "--save-photo" } };
     for (size_t i = 0; i < COUNT(extra); i++) {
         assert_int_equal(rename("p.png", extra[i][0]), 0);
         assert_int_equal(RUN(NUT, "--photo", extra[i][0], "-o", "x.png", extra[i][1]), 2);
@@ -238,9 +239,10 @@ static void test_help(void **state)
         { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
                       "--width --height --scheduler --spacing --object --defect --template --normal --detail --mask-shape --mask-size "
                       "--method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res --prompt-rate "
-                      "--image-weight --image-share --gain --odd-off --no-mask-out --save-region --save-attention --trace --plot "
-                      "--example" },
+                      "--image-weight --image-share --gain --odd-off --no-mask-out --save-region --save-attention --save-photo --trace "
+                      "--plot --example" },
         { "verify", "--model --clip --strict --example" },
+        { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },
         { "tokens", "--model --tokenizer --object --defect --template --json --help --example" },
         { "version", "--json --help" },

@@ -42,12 +42,12 @@ static void test_guided(void **state)
     write_photo("p.png");
     assert_int_equal(RUN("generate", "-m", model, "--object", "hazelnut", "--defect", "cracked", "--photo", "p.png", "--mask", "auto",
                          "--mask-size", "0.1-0.4", "--width", "128", "--height", "128", "--steps", "4", "--count", "2", "-o", "g.png",
-                         "--save-region", "--save-attention", "--trace", "t.jsonl", "--plot", "plot.png", "--json"), 0);
-    assert_int_equal(files_here(), 13);
+                         "--save-region", "--save-attention", "--save-photo", "--trace", "t.jsonl", "--plot", "plot.png", "--json"), 0);
+    assert_int_equal(files_here(), 15);
     json_t *json = output_json(), *first = json_array_get(json_object_get(json, "files"), 0);
-    static const char *const keys[] = { "path", "mask", "region", "attention", "trace", "plot" };
-    static const char *const names[] = { "g-0001.png", "g-0001_mask.png", "g-0001_region.png", "g-0001_attention.png", "t-0001.jsonl",
-                                         "plot-0001.png" };
+    static const char *const keys[] = { "path", "mask", "region", "attention", "photo", "trace", "plot" };
+    static const char *const names[] = { "g-0001.png", "g-0001_mask.png", "g-0001_region.png", "g-0001_attention.png",
+                                         "g-0001_photo.png", "t-0001.jsonl", "plot-0001.png" };
     for (size_t i = 0; i < COUNT(keys); i++) {
         assert_string_equal(json_string_value(json_object_get(first, keys[i])), names[i]);
         assert_int_equal(access(names[i], R_OK), 0);
@@ -76,6 +76,16 @@ static void test_guided(void **state)
     free(a);
     free(b);
 
+    bl_image photo, used, expected; /* the whole photo, it is square, at the picture's size */
+    assert_int_equal(bl_image_read("p.png", 3, &photo), BL_OK);
+    assert_int_equal(bl_image_read("g-0001_photo.png", 3, &used), BL_OK);
+    assert_int_equal(bl_image_resize(&photo, 128, 128, BL_FILTER_LANCZOS, &expected), BL_OK);
+    assert_true(used.width == 128 && used.height == 128);
+    assert_memory_equal(used.pixels, expected.pixels, 3 * 128 * 128);
+    bl_image_free(&photo);
+    bl_image_free(&used);
+    bl_image_free(&expected);
+
     FILE *f = fopen("t-0001.jsonl", "r");
     char line[4096];
     int updates = 0, lines = 0;
@@ -96,7 +106,7 @@ static void test_guided(void **state)
     /* the same alone, with its mask given: neither a mask nor a region need be written */
     assert_int_equal(RUN("generate", "-m", model, "-p", "a [[cracked]] hazelnut", "--photo", "p.png", "--mask", "g-0001_region.png",
                          "--width", "128", "--height", "128", "--steps", "4", "-o", "h.png", "--method", "sd", "--no-mask-out", "-v"), 0);
-    assert_int_equal(files_here(), 14);
+    assert_int_equal(files_here(), 16);
     assert_says(err_path, "pictures decoded");
 }
 

@@ -529,9 +529,17 @@ static void test_files(void **state)
     bl_image_free(&back);
     bl_image_free(&back);
     char *text;
-    assert_int_equal(bl_png_read_text(path, "parameters", &text), BL_OK);
+    assert_int_equal(bl_image_read_text(path, "parameters", &text), BL_OK);
     assert_string_equal(text, "p");
-    bl_free(text);
+    bl_text_free(text);
+    assert_int_equal(bl_image_read_text(path, "other", &text), BL_OK);
+    assert_null(text);
+    bl_text_free(text);
+    assert_int_equal(bl_image_read_text(gone, "parameters", &text), BL_ERROR_INPUT);
+    assert_null(text);
+    assert_int_equal(bl_image_read_text(NULL, "parameters", &text), BL_ERROR_USAGE);
+    assert_int_equal(bl_image_read_text(path, NULL, &text), BL_ERROR_USAGE);
+    assert_int_equal(bl_image_read_text(path, "parameters", NULL), BL_ERROR_USAGE);
 
     assert_int_equal(bl_image_write_png(gone, &image, NULL, 0), BL_ERROR_OUTPUT);
     assert_int_equal(bl_image_write_png(NULL, &image, NULL, 0), BL_ERROR_USAGE);

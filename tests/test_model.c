@@ -3,7 +3,6 @@
 #include "model.h"
 #include "model_session.h"
 #include "noise.h"
-#include "resample.h"
 #include "sample.h"
 
 /* --- generation --------------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "image_files.h"
-#include "resample.h"
 #include "safetensors.h"
 #include <stdio.h>
 #include <zlib.h>
@@ -133,6 +132,7 @@ static void test_limits(void **state)
     assert_int_equal(bl_image_resize(&in, 4, 4, (bl_filter)4, &out), BL_ERROR_USAGE);
     assert_int_equal(bl_image_resize(&in, 4, 4, (bl_filter)-1, &out), BL_ERROR_USAGE);
     assert_int_equal(bl_image_resize(NULL, 4, 4, BL_FILTER_BICUBIC, &out), BL_ERROR_USAGE);
+    assert_int_equal(bl_image_resize(&in, 4, 4, BL_FILTER_BICUBIC, NULL), BL_ERROR_USAGE);
     bl_image two = in;
     two.channels = 2;
     assert_int_equal(bl_image_resize(&two, 4, 4, BL_FILTER_BICUBIC, &out), BL_ERROR_USAGE);
