@@ -17,7 +17,8 @@ def colour(rng, names):
 
 def ground(g):
     """What an object lies on: dark, grey or light, plain matt, with a gradient and a little grain. Gives the picture and its word."""
-    word, level = [("dark", g.rng.uniform(.012, .05)), ("grey", g.rng.uniform(.13, .24)), ("light", g.rng.uniform(.48, .72))][g.rng.integers(3)]
+    levels = [("dark", g.rng.uniform(.012, .05)), ("grey", g.rng.uniform(.13, .24)), ("light", g.rng.uniform(.48, .72))]
+    word, level = levels[g.rng.integers(3)]
     tint = 1 + g.rng.normal(0, 0.05, 3).astype(F)
     slope = g.rng.normal(0, 0.10, 2)
     x = level * (1 + slope[0] * g.u + slope[1] * g.v + 0.05 * g.noise(1.2, 2) + 0.03 * g.noise(0.3, 20))
@@ -143,7 +144,7 @@ def capsule(g):
     d = np.sqrt(np.maximum(np.abs(a) - (1 - rad), 0) ** 2 + b * b)
     sd = (d - rr) * scale
     height = scale * np.sqrt(np.clip(rr * rr - d * d, 0, 1))
-    (n1, c1), (n2, c2) = colour(r, ["red", "blue", "green", "yellow", "white", "orange"]), colour(r, ["white", "red", "black", "yellow", "blue"])
+    (n1, c1), (n2, c2) = colour(r, HALVES[0]), colour(r, HALVES[1])
     albedo = mix(c1 * np.ones((g.n, g.n, 3), F), c2, cap)
     groove = np.exp(-((a - seam - 0.13) / 0.012) ** 2)
     height = height - 0.006 * groove
@@ -192,8 +193,8 @@ def surface(g, height, albedo, **more):
 
 def ceramic_tile(g):
     r = g.rng
-    names = {"white": (.74, .73, .70), "grey": (.36, .37, .38), "blue": (.10, .22, .42), "green": (.16, .34, .25), "terracotta": (.50, .20, .10),
-             "beige": (.62, .52, .38)}
+    names = {"white": (.74, .73, .70), "grey": (.36, .37, .38), "blue": (.10, .22, .42), "green": (.16, .34, .25),
+             "terracotta": (.50, .20, .10), "beige": (.62, .52, .38)}
     name = list(names)[r.integers(len(names))]
     base = np.array(names[name], F) * F(r.uniform(0.85, 1.1))
     cloud = g.noise(2.6, 1)
@@ -215,7 +216,8 @@ def ceramic_tile(g):
 
 def leather(g):
     r = g.rng
-    names = {"brown": (.20, .085, .035), "black": (.04, .038, .038), "tan": (.44, .24, .10), "red": (.34, .04, .035), "grey": (.20, .20, .20)}
+    names = {"brown": (.20, .085, .035), "black": (.04, .038, .038), "tan": (.44, .24, .10), "red": (.34, .04, .035),
+             "grey": (.20, .20, .20)}
     name = list(names)[r.integers(len(names))]
     cells = int(r.integers(15, 24))
     n = cells + 4
@@ -228,7 +230,8 @@ def leather(g):
     height = (0.42 * pebble + 0.06 * g.noise(1, 10)) / cells * 0.22 + 0.012 * g.noise(3, 1, 4)
     base = np.array(names[name], F) * F(r.uniform(0.85, 1.25))
     albedo = base * ((0.62 + 0.42 * pebble) * (1 + 0.07 * g.noise(2.4, 1)))[..., None]
-    m = surface(g, height, albedo, spec=0.16 * pebble * r.uniform(0.5, 1.2), gloss=r.uniform(10, 22), inside=np.clip(base * 1.8 + .10, 0, 1))
+    m = surface(g, height, albedo, spec=0.16 * pebble * r.uniform(0.5, 1.2), gloss=r.uniform(10, 22),
+                inside=np.clip(base * 1.8 + .10, 0, 1))
     m.facts["colour"] = name
     return m
 
@@ -287,5 +290,11 @@ def woven_grid(g):
     return m
 
 
+# the words for what varies, as facts have them
+HALVES = ["red", "blue", "green", "yellow", "white", "orange"], ["white", "red", "black", "yellow", "blue"]
+LOOKS = {"hazelnut": [], "metal nut": ["steel", "brass", "zinc"], "bottle cap": ["red", "blue", "green", "yellow", "white", "black"],
+         "capsule": [a if a == b else f"{a} and {b}" for a in HALVES[0] for b in HALVES[1]], "screw": ["steel", "brass", "black"],
+         "ceramic tile": ["white", "grey", "blue", "green", "terracotta", "beige"], "leather": ["brown", "black", "tan", "red", "grey"],
+         "wood": ["oak", "walnut", "pine", "cherry"], "woven grid": ["grey", "blue", "beige", "green", "white"]}
 PRODUCTS = {"hazelnut": hazelnut, "metal nut": metal_nut, "bottle cap": bottle_cap, "capsule": capsule, "screw": screw,
             "ceramic tile": ceramic_tile, "leather": leather, "wood": wood, "woven grid": woven_grid}

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from defects import KINDS
-from products import PRODUCTS
+from products import LOOKS, PRODUCTS
 from scene import Grid, Light, finish, shade
 
 CLASSES, DEFECTS = list(PRODUCTS), list(KINDS)
 SURFACES = ("ceramic tile", "leather", "wood", "woven grid")
 
 # Never in training, so that what a model makes of them is unseen: one defect of each product, every defect at least once.
-HELD_OUT = frozenset({("hazelnut", "stain"), ("metal nut", "crack"), ("bottle cap", "hole"), ("capsule", "missing piece"), ("screw", "dent"),
-                      ("ceramic tile", "dent"), ("leather", "crack"), ("wood", "hole"), ("woven grid", "scratch")})
+HELD_OUT = frozenset({("hazelnut", "stain"), ("metal nut", "crack"), ("bottle cap", "hole"), ("capsule", "missing piece"),
+                      ("screw", "dent"), ("ceramic tile", "dent"), ("leather", "crack"), ("wood", "hole"), ("woven grid", "scratch")})
 
 
 @dataclass
@@ -58,7 +58,8 @@ def render(cls, seed, defect=None, size=128):
 
 WITH = {"crack": "with a crack on it", "scratch": "with a scratch on it", "hole": "with a hole in it", "stain": "with a stain on it",
         "dent": "with a dent in it", "missing piece": "with a missing piece"}
-ADJECTIVE = {"crack": "cracked", "scratch": "scratched", "hole": "perforated", "stain": "stained", "dent": "dented", "missing piece": "broken"}
+ADJECTIVE = {"crack": "cracked", "scratch": "scratched", "hole": "perforated", "stain": "stained", "dent": "dented",
+             "missing piece": "broken"}
 DETAIL = {"crack": "a long dark jagged crack running across its surface", "scratch": "several thin parallel scratches on its surface",
           "hole": "a round dark hole in its surface", "stain": "a large dirty stain on its surface",
           "dent": "a smooth deep dent pressed into its surface", "missing piece": "a broken edge where a piece is missing"}
@@ -95,6 +96,14 @@ def captions(picture, rng=None):
     if rng is not None:
         out[1:] = [out[1 + i] for i in rng.permutation(len(out) - 1)]
     return out
+
+
+def ALL_CAPTIONS():
+    """Every caption that a picture can have, each once."""
+    kinds = [Picture(None, None, None, None, cls, defect, {"background": b, "colour": look})
+             for cls in CLASSES for look in LOOKS[cls] or [None] for defect in [None, *DEFECTS]
+             for b in ([None] if cls in SURFACES or defect else ["dark", "grey", "light"])]
+    return list(dict.fromkeys(c for p in kinds for c in captions(p)))
 
 
 def main():
