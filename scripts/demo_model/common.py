@@ -84,12 +84,17 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def orthogonal(g):
-        """Newton-Schulz iteration of fifth order."""
+        """Newton-Schulz iteration of fifth order. It multiplies from the short side only, so that all five rounds are done on the square
+        matrix of that side, a quarter of the work."""
         x = g.T if g.shape[0] > g.shape[1] else g
         x = x / (x.norm() + 1e-7)
+        square, rounds = x @ x.T, None
         for _ in range(5):
-            a = x @ x.T
-            x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+            p = torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315)
+            p.diagonal().add_(3.4445)
+            rounds = p if rounds is None else p @ rounds
+            square = p @ square @ p
+        x = rounds @ x
         return x.T if g.shape[0] > g.shape[1] else x
 
 
