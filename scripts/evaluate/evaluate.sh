@@ -1,0 +1,43 @@
+#!/bin/sh
+# Measures every method with one model, from the list of pictures to the tables of docs/evaluation.md:
+#   sh scripts/evaluate/evaluate.sh [MODEL]        default: models/demo
+# Goes on where it was stopped. Everything is kept in build/evaluation, or the folder WORK.
+# PYTHON    a Python with numpy, scipy, Pillow and torch; default: python3
+# STEPS     of the scheduler, the same for every method: default 20, of which half run at strength 0.5
+# PAIRS PHOTOS SEEDS     size of the grid: defaults 27, 5 and 4, which are 540 pictures
+# FEW       pictures of anomalyany, which is slow: default 40
+# LIMIT     pictures of the other methods: default all
+# THREADS   of torch: default 2
+# JUDGE SCORE DETECT     options of those scripts, such as DETECT="--seeds 5"
+# DOC       the page that is filled in: default docs/evaluation.md
+set -eu
+cd "$(dirname "$0")/../.."
+model=${1:-models/demo} python=${PYTHON:-python3} work=${WORK:-build/evaluation} here=scripts/evaluate
+steps=${STEPS:-20} few=${FEW:-40} limit=${LIMIT:-0}
+export OMP_NUM_THREADS="${THREADS:-2}"
+mkdir -p "$work"
+
+say() { echo "== $* ($(date +%H:%M:%S))" >&2; }
+make() { "$python" $here/run.py "$work" --model "$model" --blemish "${BLEMISH:-build/blemish}" --steps "$steps" "$@"; }
+
+say the list of pictures
+[ -f "$work/grid/jobs.json" ] || "$python" $here/grid.py "$work" --pairs "${PAIRS:-27}" --photos "${PHOTOS:-5}" --seeds "${SEEDS:-4}"
+say the judge
+[ -f "$work/judge/judge.pt" ] || "$python" $here/judge.py "$work" ${JUDGE:-}
+say the pictures
+for m in cutpaste scar; do
+    "$python" $here/run.py "$work" --method $m --limit "$limit"
+done
+make --method roundtrip
+for m in control sd attend cut; do
+    make --method $m --limit "$limit"
+done
+make --method anomalyany --limit "$few"
+make --method sd --name sd-long --match cut --limit "$limit" # as much time as cut
+say scores
+"$python" $here/score.py "$work" ${SCORE:-}
+say detection
+"$python" $here/detect.py "$work" --arms cutpaste,scar,sd,attend,cut,real ${DETECT:-}
+"$python" $here/detect.py "$work" --arms cutpaste,sd,attend,cut,anomalyany,real --count "$few" --name detect-few ${DETECT:-}
+say tables and sheets
+"$python" $here/report.py "$work" --doc "${DOC:-docs/evaluation.md}"
