@@ -3,9 +3,9 @@
 
     compare.py [--model models/demo] [--photo models/demo/photos/hazelnut.png] [--blemish build/blemish] [--keep FILE.safetensors]
 
-StableDiffusionPipeline loads the folder as it is and runs in fp32 with DDIM and PNDM from words, and with DDIM from the photo; what it
-makes after every step, and the pictures, are written as golden tensors, and `blemish verify --strict` says how far its own are from
-them. Exit code 0 if all agree. Needs torch, diffusers, transformers, safetensors, Pillow."""
+StableDiffusionPipeline loads the folder as it is and runs in fp32 with DDIM and PNDM from words, and with DDIM from the photo and no
+negative words; what it makes after every step, and the pictures, are written as golden tensors, and `blemish verify --strict` says how
+far its own are from them. Exit code 0 if all agree. Needs torch, diffusers, transformers, safetensors, Pillow."""
 import argparse
 import json
 import os
@@ -60,7 +60,8 @@ def main():
     def words(text):
         ids = pipe.tokenizer(text, padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt").input_ids
         return pipe.text_encoder(ids).last_hidden_state
-    context, random = torch.cat([words(NEGATIVE), words(PROMPT)]), torch.Generator().manual_seed(1)
+    random = torch.Generator().manual_seed(1)
+    context, bare = torch.cat([words(NEGATIVE), words(PROMPT)]), torch.cat([words(""), words(PROMPT)])
 
     def noise():
         return torch.randn(1, 4, side, side, generator=random)
@@ -81,7 +82,7 @@ def main():
     tensors["i2i.input_u8"], tensors["i2i.noise_vae"], tensors["i2i.noise"] = torch.from_numpy(photo), noise(), noise()
     z = (found.mean + found.std * tensors["i2i.noise_vae"]) * pipe.vae.config.scaling_factor
     z = scheduler.add_noise(z, tensors["i2i.noise"], later[:1])
-    tensors["i2i.latents"] = denoise(pipe, scheduler, later, z, context)
+    tensors["i2i.latents"] = denoise(pipe, scheduler, later, z, bare)
     tensors["i2i.image"] = picture(pipe, tensors["i2i.latents"][-1:])
     about["i2i"] = json.dumps({"timesteps": [int(t) for t in later], "strength": strength, "steps": steps})
     with tempfile.TemporaryDirectory() as folder:
