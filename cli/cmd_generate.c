@@ -506,7 +506,7 @@ static const cli_option options[] = {
       .help = "PNG or JPEG to start from, any size", .otherwise = "none, the words alone" },
     { .name = "mask", .argument = "FILE|auto|foreground|none", .type = OPTION_PATH, AT(mask), .needs = "photo",
       .help = "where the photo may change: a grey picture, where it is not black; auto: a random shape on the object, another for every "
-              "seed; foreground: the object, found by its brightness; none: everywhere",
+              "seed; foreground: the object, parted from the border's colour; none: everywhere",
       .otherwise = "foreground with guided words, else none" },
     { .name = "mask-shape", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ellipse|freeform|perlin", AT(mask_shape),
       .value = "ellipse", .needs = "mask", .help = "of --mask auto; freeform is a stroke, perlin noise in patches" },

@@ -1,12 +1,13 @@
 /* Masks drawn for a photo: its foreground, and random shapes on it. Layer 4.
  *
- * The foreground is what Otsu's threshold of the grey picture parts from the background, of either polarity: the border of a photo of one
- * product mostly shows what lies behind it. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin
- * noise above a threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly, so that a seed draws the
- * same everywhere. */
+ * The foreground is what Otsu's threshold parts by its distance from the colour of the photo's border, which mostly shows what lies behind
+ * a product. A photo whose middle looks like its border, or where what stands out runs off all four edges, shows a surface (leather, wood,
+ * tiles), which is all foreground. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin noise above a
+ * threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly, so that a seed draws the same everywhere. */
 #include "change.h"
 #include "noise.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Words of the seed, one after another. */
@@ -26,61 +27,100 @@ static double between(draws *d, double low, double high) { return low + (high - 
 
 /* --- foreground ---------------------------------------------------------------------------------------------------------------- */
 
-/* Grey, 0-1, slightly smoothed: the mean of 3x3 pixels. */
-static float *smooth_grey(const bl_image *photo)
+/* The colour of the photo's border: the median of each channel over its outermost pixels. */
+static void border_colour(const bl_image *photo, uint8_t colour[3])
 {
     const uint32_t w = photo->width, h = photo->height;
-    const size_t count = (size_t)w * h;
-    float *grey = bl_alloc(count, sizeof(*grey)), *out = bl_alloc(count, sizeof(*out));
-    for (size_t i = 0; grey && i < count; i++) {
-        const uint8_t *p = photo->pixels + 3 * i;
-        grey[i] = (float)(299 * p[0] + 587 * p[1] + 114 * p[2]) / 255000.0f;
+    for (int k = 0; k < 3; k++) {
+        size_t histogram[256] = { 0 }, count = 0, seen = 0;
+        for (uint32_t y = 0; y < h; y++)
+            for (uint32_t x = 0; x < w; x += y && y + 1 < h && w > 1 ? w - 1 : 1, count++)
+                histogram[photo->pixels[3 * ((size_t)y * w + x) + (size_t)k]]++;
+        int at = 0;
+        while ((seen += histogram[at]) * 2 < count)
+            at++;
+        colour[k] = (uint8_t)at;
     }
-    for (uint32_t y = 0; grey && out && y < h; y++)
+}
+
+/* How far every pixel is from a colour, 0-1: the largest difference of a channel, of the mean of 3x3 pixels. */
+static float *distance_from(const bl_image *photo, const uint8_t colour[3])
+{
+    const uint32_t w = photo->width, h = photo->height;
+    float *out = bl_alloc((size_t)w * h, sizeof(*out));
+    for (uint32_t y = 0; out && y < h; y++)
         for (uint32_t x = 0; x < w; x++) {
-            float sum = 0;
-            for (int a = -1; a <= 1; a++)
-                for (int b = -1; b <= 1; b++) {
-                    const uint32_t yy = a < 0 && !y ? 0 : BL_MIN(y + (uint32_t)a, h - 1);
-                    const uint32_t xx = b < 0 && !x ? 0 : BL_MIN(x + (uint32_t)b, w - 1);
-                    sum += grey[(size_t)yy * w + xx];
-                }
-            out[(size_t)y * w + x] = sum / 9;
+            int far = 0;
+            for (size_t k = 0; k < 3; k++) {
+                int sum = 0;
+                for (int a = -1; a <= 1; a++)
+                    for (int b = -1; b <= 1; b++) {
+                        const uint32_t yy = a < 0 && !y ? 0 : BL_MIN(y + (uint32_t)a, h - 1);
+                        const uint32_t xx = b < 0 && !x ? 0 : BL_MIN(x + (uint32_t)b, w - 1);
+                        sum += photo->pixels[3 * ((size_t)yy * w + xx) + k];
+                    }
+                far = BL_MAX(far, abs(sum - 9 * colour[k]));
+            }
+            out[(size_t)y * w + x] = (float)far / (9 * 255);
         }
-    if (!grey) {
-        bl_free(out);
-        return NULL;
-    }
-    bl_free(grey);
     return out;
+}
+
+/* Whether the middle half of the photo is no further from the border's colour than the border itself, by half. */
+static bool looks_the_same(const float *far, uint32_t w, uint32_t h)
+{
+    double sum[2] = { 0 }, count[2] = { 0 }; /* middle, border */
+    for (uint32_t y = 0; y < h; y++)
+        for (uint32_t x = 0; x < w; x++) {
+            const bool border = !x || !y || x == w - 1 || y == h - 1;
+            if (!border && (x < w / 4 || y < h / 4 || x >= w - w / 4 || y >= h - h / 4))
+                continue;
+            sum[border] += far[(size_t)y * w + x];
+            count[border]++;
+        }
+    return count[0] > 0 && sum[0] / count[0] < 1.5 * sum[1] / count[1];
+}
+
+/* Whether what is further than `cut` runs off all four edges. */
+static bool runs_off(const float *far, float cut, uint32_t w, uint32_t h)
+{
+    bool edge[4] = { false };
+    for (uint32_t y = 0; y < h; y++)
+        for (uint32_t x = 0; x < w; x++)
+            if (far[(size_t)y * w + x] >= cut) {
+                edge[0] |= !x;
+                edge[1] |= !y;
+                edge[2] |= x == w - 1;
+                edge[3] |= y == h - 1;
+            }
+    return edge[0] && edge[1] && edge[2] && edge[3];
 }
 
 static bl_result foreground(const bl_image *photo, bl_image *mask, size_t *area)
 {
     const uint32_t w = photo->width, h = photo->height;
     const size_t count = (size_t)w * h;
-    float *grey = smooth_grey(photo);
-    if (!grey)
+    uint8_t colour[3];
+    border_colour(photo, colour);
+    float *far = distance_from(photo, colour), most = 0;
+    if (!far)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a mask");
-    const float cut = bl_otsu(grey, count);
-    size_t bright_border = 0, border = 0;
-    for (uint32_t y = 0; y < h; y++)
-        for (uint32_t x = 0; x < w; x++)
-            if (!x || !y || x == w - 1 || y == h - 1) {
-                border++;
-                bright_border += grey[(size_t)y * w + x] >= cut;
-            }
-    const bool background_bright = 2 * bright_border > border;
     for (size_t i = 0; i < count; i++)
-        mask->pixels[i] = (grey[i] >= cut) != background_bright ? 255 : 0;
-    bl_free(grey);
+        most = BL_MAX(most, far[i]);
+    for (size_t i = 0; i < count && most > 0; i++)
+        far[i] /= most;
+    const float cut = bl_otsu(far, count);
+    const bool flat = most * 255 < 8, surface = !flat && (looks_the_same(far, w, h) || runs_off(far, cut, w, h));
+    for (size_t i = 0; i < count; i++)
+        mask->pixels[i] = surface || (!flat && far[i] >= cut) ? 255 : 0;
+    bl_free(far);
     const size_t small = BL_MAX(count / 100, 4); /* holes and specks up to a hundredth of the picture */
     if (!bl_drop_small(mask->pixels, w, h, 0, small) || !bl_drop_small(mask->pixels, w, h, 255, small))
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a mask");
     *area = 0;
     for (size_t i = 0; i < count; i++)
         *area += mask->pixels[i] != 0;
-    if (!*area || *area < count / 200 || *area == count)
+    if (!*area || *area < count / 200)
         return bl_fail(BL_ERROR_INPUT, "the photo has no foreground that a threshold finds: give a mask, or none");
     return BL_OK;
 }
