@@ -16,7 +16,7 @@ typedef struct generate_values {
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
     seed_value seed;
-    bool force, dry_run, words_mean, no_mask_out, save_region, save_attention, save_photo;
+    bool force, dry_run, words_mean, no_mask_out, whole, save_region, save_attention, save_photo;
     session_options on;
 } generate_values;
 
@@ -103,6 +103,7 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.gain = or_none(v->gain);
     options.odd_off = v->odd_off;
     options.no_change_mask = v->no_mask_out;
+    options.whole_picture = v->whole;
     return options;
 }
 
@@ -564,6 +565,8 @@ static const cli_option options[] = {
 
     { .group = "What to keep besides the picture", .name = "no-mask-out", .type = OPTION_FLAG, AT(no_mask_out),
       .help = "no FILE_mask.png of what changed, which costs a second, defect-free denoising" },
+    { .name = "whole", .type = OPTION_FLAG, AT(whole), .needs = "photo",
+      .help = "the whole picture as the model drew it; without it, what lies outside FILE_mask.png is the photo's own, pixel by pixel" },
     { .name = "save-region", .type = OPTION_FLAG, AT(save_region), .needs = "photo",
       .help = "FILE_region.png: the mask that was given or drawn, where the photo might change" },
     { .name = "save-attention", .type = OPTION_FLAG, AT(save_attention), .needs = "photo",

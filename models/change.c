@@ -160,6 +160,48 @@ fail:
     return result;
 }
 
+/* 1 within `r` pixels (of a square) of where `a` is 1. */
+static void widen(float *a, float *scratch, uint32_t w, uint32_t h, uint32_t r)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        const bool lines = !pass;
+        const uint32_t n = lines ? w : h, others = lines ? h : w;
+        const size_t step = lines ? 1 : w, next = lines ? w : 1;
+        for (uint32_t o = 0; o < others; o++) {
+            uint32_t end = 0; /* of what the last 1 so far reaches */
+            for (uint32_t i = 0; i < BL_MIN(r, n); i++)
+                end = a[o * next + i * step] > 0 ? i + r + 1 : end;
+            for (uint32_t i = 0; i < n; i++) {
+                if (i + r < n && a[o * next + (i + r) * step] > 0)
+                    end = i + 2 * r + 1;
+                scratch[o * next + i * step] = i < end;
+            }
+        }
+        memcpy(a, scratch, (size_t)w * h * sizeof(*a));
+    }
+}
+
+bl_result bl_paste_back(const bl_image *photo, const bl_image *mask, uint32_t edge, bl_image *made)
+{
+    bl_result result = BL_OK;
+    const uint32_t w = made->width, h = made->height;
+    const size_t count = (size_t)w * h;
+    float *weight = bl_alloc(count, sizeof(*weight)), *scratch = bl_alloc(count, sizeof(*scratch));
+    if (!weight || !scratch)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", w, h));
+    for (size_t i = 0; i < count; i++)
+        weight[i] = mask->pixels[i] != 0;
+    /* the blur reaches as far as the mask was widened: 1 inside, and nothing further out than twice that */
+    widen(weight, scratch, w, h, edge);
+    blur(weight, scratch, w, h, edge / 2);
+    for (size_t i = 0; i < 3 * count; i++)
+        made->pixels[i] = (uint8_t)lrintf((float)photo->pixels[i] + weight[i / 3] * ((float)made->pixels[i] - (float)photo->pixels[i]));
+fail:
+    bl_free(weight);
+    bl_free(scratch);
+    return result;
+}
+
 /* Blue, cyan, yellow, red for 0 to 1. */
 static void heat(float v, float rgb[3])
 {

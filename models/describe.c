@@ -116,6 +116,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", mask_json(d));
+        json_object_set_new(object, "whole_picture", json_boolean(o->whole_picture));
         json_object_set_new(object, "method", method_json(d));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));

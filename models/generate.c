@@ -537,6 +537,19 @@ static float *joined_maps(const job *j)
     return map;
 }
 
+/* What lies outside what changed, or, where that is not known, outside the region, is the photo's own: the autoencoder redraws it all. */
+static bl_result paste_back(job *j, bl_generate_result *out)
+{
+    const bl_image *where = j->changes ? &out->mask : &j->region;
+    if (!j->o->photo || !where->pixels || j->o->whole_picture)
+        return BL_OK;
+    const size_t pixels = (size_t)j->width * j->height;
+    if (j->changes && !memchr(where->pixels, 255, pixels))
+        bl_context_log(j->c->context, BL_LOG_WARNING, "seed %llu: nothing changed, the picture is the photo",
+                       (unsigned long long)j->o->seed);
+    return bl_paste_back(&j->photo, where, BL_MAX(bl_vae_factor(&j->c->vae) / 4 * 2, 2), &out->image);
+}
+
 static bl_result make_pictures(job *j, bl_generate_result *out)
 {
     bl_result result = BL_OK;
@@ -559,6 +572,7 @@ static bl_result make_pictures(job *j, bl_generate_result *out)
         BL_TRY(bl_decode_image(j->c, j->plain, j->h, j->w, &j->decode_flops, &plain));
         BL_TRY(bl_change_mask(&out->image, &plain, map, mh, mw, j->mask, j->h, j->w, &out->mask));
     }
+    BL_TRY(paste_back(j, out));
     if (map)
         BL_TRY(bl_attention_overlay(&out->image, map, mh, mw, &out->attention));
     out->gflop = 1e-9 * (j->flops + j->decode_flops * (j->changes ? 2 : 1));

@@ -2,8 +2,8 @@
  *
  * The foreground is what Otsu's threshold parts by its distance from the colour of the photo's border, which mostly shows what lies behind
  * a product. A photo whose middle looks like its border, or where what stands out runs off all four edges, shows a surface (leather, wood,
- * tiles), which is all foreground. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin noise above a
- * threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly, so that a seed draws the same everywhere. */
+ * tiles), which is all foreground. Shapes are those of the field: an ellipse, a freeform stroke (as in inpainting), or Perlin noise above
+ * a threshold (as in DRAEM). Decisions are made with the arithmetic that IEEE 754 rounds exactly: a seed draws the same everywhere. */
 #include "change.h"
 #include "noise.h"
 #include <math.h>

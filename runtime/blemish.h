@@ -208,6 +208,8 @@ typedef struct bl_generate_options {
     const char *odd_off;         /* "anomalyany": oddities of the published code to leave out, of
                                     "scheduler,maps,blend,prompt,gate", or "all" */
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
+    int whole_picture;           /* the picture as the autoencoder drew it. Else, with a photo, pixels outside the mask of what changed
+                                    (without that, the region) are the photo's, feathered over one cell of the latents */
     /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
     void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);
     void *preview_user;

@@ -258,6 +258,42 @@ static void overlay(void **state)
     bl_image_free(&out);
 }
 
+/* The made picture on the mask, the photo beyond the feather, and nothing but a slope between. */
+static void the_photo_is_put_back(void **state)
+{
+    enum { SIDE_X = 90, SIDE_Y = 70, LEFT = 30, TOP = 20, RIGHT = 50, BOTTOM = 45 };
+    (void)state;
+    for (int edge = 2; edge <= 8; edge *= 2) {
+        bl_image photo, over, mask;
+        assert_int_equal(bl_image_create(SIDE_X, SIDE_Y, 3, &photo), BL_OK);
+        assert_int_equal(bl_image_create(SIDE_X, SIDE_Y, 3, &over), BL_OK);
+        assert_int_equal(bl_image_create(SIDE_X, SIDE_Y, 1, &mask), BL_OK);
+        for (int i = 0; i < SIDE_X * SIDE_Y; i++) {
+            const int x = i % SIDE_X, y = i / SIDE_X;
+            memset(photo.pixels + 3 * i, 100, 3);
+            memset(over.pixels + 3 * i, 201, 3);
+            mask.pixels[i] = x >= LEFT && x < RIGHT && y >= TOP && y < BOTTOM ? 255 : 0;
+        }
+        assert_int_equal(bl_paste_back(&photo, &mask, (uint32_t)edge, &over), BL_OK);
+        int slope = 0;
+        for (int i = 0; i < SIDE_X * SIDE_Y; i++) {
+            const int x = i % SIDE_X, y = i / SIDE_X, v = over.pixels[3 * i];
+            const int dx = BL_MAX(BL_MAX(LEFT - x, x - RIGHT + 1), 0), dy = BL_MAX(BL_MAX(TOP - y, y - BOTTOM + 1), 0);
+            const int far = BL_MAX(dx, dy);
+            assert_true(far > 0 || v == 201);
+            assert_true(far <= 2 * edge || v == 100);
+            assert_true(v >= 100 && v <= 201);
+            if (y == TOP + 10 && x > 0 && x < LEFT)
+                assert_true(v >= over.pixels[3 * (i - 1)]);
+            slope += v > 100 && v < 201;
+        }
+        assert_true(slope > 0);
+        bl_image_free(&photo);
+        bl_image_free(&over);
+        bl_image_free(&mask);
+    }
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------------------- */
 
 static int until_failure, held;
@@ -313,7 +349,7 @@ int main(void)
         cmocka_unit_test(the_change_is_found), cmocka_unit_test(nothing_changed), cmocka_unit_test(something_changed),
         cmocka_unit_test(only_where_allowed), cmocka_unit_test(grids_of_any_size), cmocka_unit_test(attention_weighs),
         cmocka_unit_test(specks_and_pinholes_go), cmocka_unit_test(otsu_parts_in_two), cmocka_unit_test(overlay),
-        cmocka_unit_test(memory_may_fail),
+        cmocka_unit_test(the_photo_is_put_back), cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,8 +239,8 @@ static void test_help(void **state)
         { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
                       "--width --height --scheduler --spacing --object --defect --template --normal --detail --mask-shape --mask-size "
                       "--method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res --prompt-rate "
-                      "--image-weight --image-share --gain --odd-off --no-mask-out --save-region --save-attention --save-photo --trace "
-                      "--plot --example" },
+                      "--image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention --save-photo "
+                      "--trace --plot --example" },
         { "verify", "--model --clip --strict --example" },
         { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },

@@ -82,6 +82,24 @@ static void test_guided(void **state)
     assert_int_equal(bl_image_resize(&photo, 128, 128, BL_FILTER_LANCZOS, &expected), BL_OK);
     assert_true(used.width == 128 && used.height == 128);
     assert_memory_equal(used.pixels, expected.pixels, 3 * 128 * 128);
+    bl_image made, where; /* what lies further than a cell of the latents from what changed is the photo's own */
+    assert_int_equal(bl_image_read("g-0001.png", 3, &made), BL_OK);
+    assert_int_equal(bl_image_read("g-0001_mask.png", 1, &where), BL_OK);
+    int kept = 0, differ = 0;
+    for (int i = 0; i < 128 * 128; i++) {
+        bool near = false;
+        for (int k = 0; k < 17 * 17 && !near; k++) {
+            const int x = i % 128 + k % 17 - 8, y = i / 128 + k / 17 - 8;
+            near = x >= 0 && y >= 0 && x < 128 && y < 128 && where.pixels[y * 128 + x];
+        }
+        const bool same = !memcmp(made.pixels + 3 * i, used.pixels + 3 * i, 3);
+        assert_true(near || same);
+        kept += !near;
+        differ += !same;
+    }
+    assert_true(kept > 0 && differ > 0);
+    bl_image_free(&made);
+    bl_image_free(&where);
     bl_image_free(&photo);
     bl_image_free(&used);
     bl_image_free(&expected);

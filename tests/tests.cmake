@@ -23,6 +23,14 @@ if(TARGET blemish-cli)
     set_tests_properties(verify_runs_${MODEL} verify_guided_${MODEL} PROPERTIES LABELS long)
   endforeach()
 endif()
+
+# --- the model that is shipped: what diffusers makes of it (scripts/demo_model/compare.py --keep) ---
+if(TARGET blemish-cli)
+  add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+    ${CMAKE_CURRENT_LIST_DIR}/data/demo_model.safetensors)
+  set_tests_properties(verify_demo_model PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()
+
 if(TARGET blemish-cli)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
@@ -56,7 +64,7 @@ foreach(NAME test_defence test_guide test_order test_size)
 endforeach()
 
 # The command line is tested as built.
-foreach(NAME test_cli test_cli_guided test_cli_sheet)
+foreach(NAME test_cli test_cli_demo test_cli_guided test_cli_sheet)
   if(TARGET ${NAME} AND TARGET blemish-cli)
     target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
     add_dependencies(${NAME} blemish-cli)

@@ -2,6 +2,7 @@
 """Pictures of nine products, whole or with one of six defects, each with its exact mask. Seeded: the same picture every time.
 
     python3 render.py SHEET.png        writes a sheet of examples: a row for each product, whole and with every defect
+    python3 render.py FOLDER/          writes the normal photos that are shipped with the demo model
 
 Needs numpy and scipy (and Pillow for the sheet). About 20 ms a picture of 128 pixels on one core."""
 import copy
@@ -106,18 +107,21 @@ def ALL_CAPTIONS():
     return list(dict.fromkeys(c for p in kinds for c in captions(p)))
 
 
+# the seeds of models/demo/photos, which are in no data set
+PHOTOS = {"hazelnut": 6, "metal nut": 1, "bottle cap": 3, "capsule": 3, "screw": 8, "ceramic tile": 3, "leather": 4, "wood": 4,
+          "woven grid": 3}
+
+
 def main():
     from PIL import Image
-    cell, gap = 128, 4
-    sheet = np.full(((cell + gap) * len(CLASSES), (cell + gap) * (len(DEFECTS) + 1) * 2 - gap, 3), 255, np.uint8)
-    for row, cls in enumerate(CLASSES):
-        y = row * (cell + gap)
-        for i, defect in enumerate([None, *DEFECTS] * 2):
-            p = render(cls, row * 100 + i * 7, defect)
-            image = p.image.copy()
-            x = i * (cell + gap)
-            sheet[y:y + cell, x:x + cell] = image[:, :sheet.shape[1] - x]
-    Image.fromarray(sheet).save(sys.argv[1])
+    to = sys.argv[1]
+    if to.endswith("/"):
+        for cls, seed in PHOTOS.items():
+            Image.fromarray(render(cls, 300_000_000 + seed).image).save(f"{to}{cls.replace(' ', '_')}.png", optimize=True)
+        return
+    rows = [[np.pad(render(cls, row * 100 + i * 7, defect).image, ((2, 2), (2, 2), (0, 0)), constant_values=255)
+             for i, defect in enumerate([None, *DEFECTS] * 2)] for row, cls in enumerate(CLASSES)]
+    Image.fromarray(np.concatenate([np.concatenate(r, 1) for r in rows])).save(to)
 
 
 if __name__ == "__main__":
