@@ -1,4 +1,5 @@
 """What the scripts of the evaluation share: the renderer, ranges of seeds, pictures, the network, statistics."""
+import hashlib
 import importlib
 import json
 import os
@@ -20,11 +21,26 @@ METHODS = ("sd", "attend", "cut", "anomalyany")
 torch.set_num_threads(int(os.environ.get("THREADS", "2")))
 
 
+def folder():
+    return Path(os.environ.get("RENDERER") or Path(__file__).resolve().parent.parent / "demo_model")
+
+
 def renderer():
-    """The module render.py: of scripts/demo_model, or of the folder RENDERER."""
-    folder = os.environ.get("RENDERER") or Path(__file__).resolve().parent.parent / "demo_model"
-    sys.path.insert(0, str(folder))
-    return importlib.import_module("render")
+    """The module render.py: of scripts/demo_model, or of the folder RENDERER. BY is the sum of all that it draws with, so that pictures
+    of an older renderer are not taken for its own."""
+    if str(folder()) not in sys.path:
+        sys.path.insert(0, str(folder()))
+    module = importlib.import_module("render")
+    used = sorted(f for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None)) and Path(f).parent == folder())
+    module.BY = hashlib.sha256(b"".join(Path(f).read_bytes() for f in used)).hexdigest()[:12]
+    return module
+
+
+def grid_of(work, r):
+    grid = read_json(work / "grid/jobs.json")
+    if grid.get("renderer") != r.BY:
+        sys.exit(f"The pictures of {work} are of another version of the renderer: start again in another folder")
+    return grid
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------------

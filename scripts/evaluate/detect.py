@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import judge
-from common import (BASELINES, DETECT_TEST, DETECT_TRAIN, METHODS, UNet, augment, auroc, batch, fit, mean, pictures, read, read_json,
-                    renderer, seen, top, write_json)
+from common import (BASELINES, DETECT_TEST, DETECT_TRAIN, METHODS, UNet, augment, auroc, batch, fit, grid_of, mean, pictures, read,
+                    read_json, renderer, seen, top, write_json)
 
 
 def train(normal, images, masks, steps, size, seed):
@@ -63,7 +63,8 @@ def main():
     p.add_argument("--test", type=int, default=24, help="renders of each pair for the test, half of them as normal pictures; default: 24")
     p.add_argument("--name", default="detect", help="of the file; default: detect")
     a = p.parse_args()
-    r, grid = renderer(), read_json(a.work / "grid/jobs.json")
+    r = renderer()
+    grid = grid_of(a.work, r)
     pairs = [tuple(q) for q in grid["pairs"]]
     made = pictures(grid)
     have = {f.name: [q for q in made if (f / f"{q['name']}.png").exists() and (f / f"{q['name']}_mask.png").exists()]
@@ -76,9 +77,9 @@ def main():
     for arm in arms:
         if arm != "real" and len(have[arm]) < count:
             p.error(f"{arm} has only {len(have[arm])} pictures")
-    real = judge.renders(a.work, "detect", DETECT_TRAIN, count, pairs, grid["size"])
-    plain = judge.renders(a.work, "normal", DETECT_TRAIN + 500_000, count, pairs, grid["size"])["normal"]
-    tests = judge.renders(a.work, "test", DETECT_TEST, a.test * len(pairs), pairs, grid["size"])
+    real = judge.renders(a.work, r, "detect", DETECT_TRAIN, count, pairs, grid["size"])
+    plain = judge.renders(a.work, r, "normal", DETECT_TRAIN + 500_000, count, pairs, grid["size"])["normal"]
+    tests = judge.renders(a.work, r, "test", DETECT_TEST, a.test * len(pairs), pairs, grid["size"])
     photos = [read(a.work / q) for q in sorted({q["photo"] for q in made[:count]})]
     through = [read(path) for q in made[:count] if (path := a.work / f"made/control/{q['name']}.png").exists()]
     normal = [*photos, *plain, *through]

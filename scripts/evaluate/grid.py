@@ -120,7 +120,7 @@ def main():
         write(out / f"true/{name}.png", made.image)
         write(out / f"true/{name}_mask.png", made.mask)
         true.append({"name": name, "cls": cls, "defect": defect, "unseen": (cls, defect) in r.HELD_OUT, "template": words(r, defect)})
-    write_json(out / "jobs.json", {"size": a.size, "normal": NORMAL, "pairs": pairs, "calls": calls, "true": true})
+    write_json(out / "jobs.json", {"renderer": r.BY, "size": a.size, "normal": NORMAL, "pairs": pairs, "calls": calls, "true": true})
     print(f"{len(pairs)} pairs, {sum(q in r.HELD_OUT for q in pairs)} of them unseen; {len(units)} photos; "
           f"{sum(c['count'] for c in calls)} pictures; {len(true)} true defects")
 

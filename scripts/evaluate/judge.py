@@ -26,9 +26,9 @@ def one(job):
     return p.image, p.normal, p.mask, p.object
 
 
-def renders(work, name, start, count, pairs, size=128):
+def renders(work, r, name, start, count, pairs, size=128):
     """count true defects, the pairs in turn, each with its normal picture; kept in WORK/cache."""
-    path = work / f"cache/{name}-{start}-{count}-{size}.npz"
+    path = work / f"cache/{name}-{start}-{count}-{size}-{r.BY}.npz"
     jobs = [(c, start + i, d, size) for i, (c, d) in zip(range(count), itertools.cycle(pairs))]
     said = np.array([f"{c}|{d}" for c, _, d, _ in jobs])
     if path.exists():
@@ -129,13 +129,13 @@ def main():
     a = p.parse_args()
     r, started = renderer(), time.monotonic()
     defects, pairs = list(r.DEFECTS), every_pair(r)
-    data = renders(a.work, "judge", JUDGE_TRAIN, a.renders, pairs)
+    data = renders(a.work, r, "judge", JUDGE_TRAIN, a.renders, pairs)
     print(f"{a.renders} renders: {time.monotonic() - started:.0f} s", flush=True)
     started = time.monotonic()
     net = train(data, defects, a.steps, a.batch)
     took = time.monotonic() - started
     # what it has to be worth; the numbers that count come from score.py
-    test = renders(a.work, "judge-test", JUDGE_TEST + 900_000, a.test, pairs)
+    test = renders(a.work, r, "judge-test", JUDGE_TEST + 900_000, a.test, pairs)
     p, kinds = find(net, test["image"], test["mask"])
     q, _ = find(net, test["normal"])
     k = top_count(p.shape[1])

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
 import judge
-from common import BASELINES, JUDGE_TEST, METHODS, auroc, mean, pictures, read, read_json, renderer, share, write_json
+from common import BASELINES, JUDGE_TEST, METHODS, auroc, grid_of, mean, pictures, read, read_json, renderer, share, write_json
 from grid import SMALL, regions_of
 
 CELL = 8                                    # pixels of the photo in a cell of the latents
@@ -35,7 +35,7 @@ def near(mask):
 
 def calibrate(a, net, defects, grid, r):
     pairs = judge.every_pair(r)
-    data = judge.renders(a.work, "calibrate", JUDGE_TEST, a.renders, pairs, grid["size"])
+    data = judge.renders(a.work, r, "calibrate", JUDGE_TEST, a.renders, pairs, grid["size"])
     rng = np.random.default_rng(3)
     regions = [regions_of(rng, o > 0, i % 5 in (1, 3)) for i, o in enumerate(data["object"])]
     normal = np.array([judge.visible(p, m) for p, m in zip(judge.find(net, data["normal"])[0], regions)])
@@ -161,7 +161,8 @@ def main():
     p.add_argument("--false-alarms", type=float, default=0.03, help="on the half that sets the threshold; default: 0.03")
     p.add_argument("--renders", type=int, default=540, help="normal and true renders for the threshold; default: 540")
     a = p.parse_args()
-    r, grid = renderer(), read_json(a.work / "grid/jobs.json")
+    r = renderer()
+    grid = grid_of(a.work, r)
     net, defects = judge.load(a.work)
     said, control = calibrate(a, net, defects, grid, r)
     alarms = ", ".join(f"{k}: {v['k']} of {v['n']}" for k, v in said["false_alarms"].items())
