@@ -29,7 +29,7 @@ def renderer():
     """The module render.py: of scripts/demo_model, or of the folder RENDERER. BY is the sum of all that it draws with, so that pictures
     of an older renderer are not taken for its own."""
     if str(folder()) not in sys.path:
-        sys.path.insert(0, str(folder()))
+        sys.path.append(str(folder()))          # last: it may have a common.py of its own
     module = importlib.import_module("render")
     used = sorted(f for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None)) and Path(f).parent == folder())
     module.BY = hashlib.sha256(b"".join(Path(f).read_bytes() for f in used)).hexdigest()[:12]

@@ -6,6 +6,7 @@
 # STEPS     of the scheduler, the same for every method: default 20, of which half run at strength 0.5
 # PAIRS PHOTOS SEEDS     size of the grid: defaults 27, 5 and 4, which are 540 pictures
 # FEW       pictures of anomalyany, which is slow: default 40
+# WHOLE     pictures made once more without the photo's own pixels around them: default 80
 # LIMIT     pictures of the other methods: default all
 # THREADS   of torch: default 2
 # JUDGE SCORE DETECT     options of those scripts, such as DETECT="--seeds 5"
@@ -34,6 +35,9 @@ for m in control sd attend cut; do
 done
 make --method anomalyany --limit "$few"
 make --method sd --name sd-long --match cut --limit "$limit" # as much time as cut
+for m in control sd attend cut; do # what the model drew, which --whole keeps
+    make --method $m --name $m-whole --limit "${WHOLE:-80}" -- --whole
+done
 say scores
 "$python" $here/score.py "$work" ${SCORE:-}
 say detection

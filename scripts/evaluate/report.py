@@ -67,7 +67,8 @@ def tables(results, detections):
         [m, percent(g["common"]["visible"]), percent(g["common"].get("both")), *("-" if m == o or o not in methods else points(
             methods[m]["against_common"][o]) for o in ("sd", "cut"))] for m, g in group.items()])
     out["against"] = table(["method", "more than sd, points, n", "more than cut, points, n"], [
-        [m, *(points(methods[m]["against"].get(o)) for o in ("sd", "cut"))] for m in group if m not in ("control", *BASELINES)])
+        [m, *(points(methods[m]["against"].get(o)) for o in ("sd", "cut"))] for m in group
+        if m not in ("control", "control-whole", *BASELINES)])
     out["where"] = table(["method", "changed energy inside the region", "n", "IoU with the judge: written mask", "given region", "n seen",
                           "written mask, share of the region"], [
         [m, number(g["all"]["energy_inside"]), g["all"]["energy_inside"]["n"], number(g["all"]["iou_mask"]), number(g["all"]["iou_region"]),
