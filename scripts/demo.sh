@@ -8,14 +8,14 @@ set -eu
 cd "$(dirname "$0")/.."
 
 model=models/demo
-options="--method cut --steps 50"
+options="--method cut --mask auto --mask-size 0.15-0.25"
 # name | photo | object | defect | template | further options
 parts='
-hazelnut | hazelnut.png | hazelnut | cracked | a photo of a {object} that is {defect} | --mask auto --mask-size 0.1-0.2 --seed 1
-metal_nut | metal_nut.png | metal nut | scratched | a photo of a {object} that is {defect} | --mask auto --mask-shape freeform --seed 2
-bottle_cap | bottle_cap.png | bottle cap | dented | a photo of a {object} that is {defect} | --mask auto --mask-size 0.1-0.2 --seed 3
-leather | leather.png | leather | torn | a photo of {object} that is {defect} | --mask auto --mask-shape freeform --seed 4
-tile | tile.png | ceramic tile | stained | a photo of a {object} that is {defect} | --mask auto --mask-shape perlin --seed 5
+hazelnut | hazelnut.png | hazelnut | crack | a photo of a {object} with a {defect} on it | --seed 1
+leather | leather.png | leather | stain | a photo of a {object} with a {defect} on it | --seed 1
+wood | wood.png | wood | stain | a photo of a {object} with a {defect} on it | --seed 1
+woven_grid | woven_grid.png | woven grid | stain | a photo of a {object} with a {defect} on it | --seed 2
+capsule | capsule.png | capsule | hole | a photo of a {object} with a {defect} in it | --seed 1
 '
 
 sh scripts/setup.sh

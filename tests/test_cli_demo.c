@@ -31,27 +31,7 @@ static bl_image read_picture(const char *path, uint32_t channels)
     return image;
 }
 
-/* Attention losses of the updates of a trace, first and last. */
-static void losses_of(const char *path, double *first, double *last)
-{
-    char line[8192];
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    *first = NAN;
-    while (fgets(line, sizeof(line), f)) {
-        json_t *json = json_loads(line, 0, NULL);
-        const json_t *loss = json_object_get(json, "attention_loss");
-        if (json_is_real(loss)) {
-            *last = json_real_value(loss);
-            *first = isnan(*first) ? *last : *first;
-        }
-        json_decref(json);
-    }
-    fclose(f);
-    assert_false(isnan(*first));
-}
-
-/* The words take hold inside the region, the picture changes there more than anywhere else, and the written mask says so. */
+/* Something that can be seen changes inside the region and nowhere else, and the written mask says so. */
 static void test_defects(void **state)
 {
     (void)state;
@@ -62,9 +42,7 @@ static void test_defects(void **state)
         write_region("region.png", cases[i].x, cases[i].y, cases[i].radius);
         assert_int_equal(RUN("generate", "-m", MODEL, "--photo", photo_path, "--object", cases[i].object, "--defect", cases[i].defect,
                              "--template", cases[i].template, "--mask", "region.png", "--method", "cut", "--seed", "7",
-                             "--trace", "t.jsonl", "-o", "d.png", "--force"), 0);
-        double first = 0, last = 0;
-        losses_of("t.jsonl", &first, &last);
+                             "-o", "d.png", "--force"), 0);
         bl_image photo = read_picture(photo_path, 3), made = read_picture("d.png", 3);
         bl_image region = read_picture("region.png", 1), mask = read_picture("d_mask.png", 1);
         double change[2] = { 0 }, count[2] = { 0 }, both = 0, masked = 0;
@@ -77,11 +55,10 @@ static void test_defects(void **state)
             both += mask.pixels[p] && in;
         }
         const double inside = change[1] / count[1], outside = change[0] / count[0];
-        print_message("%s, %s: loss %.3f to %.3f; %.1f levels inside, %.1f outside; mask of %.0f pixels, %.0f %% of it inside\n",
-                      cases[i].object, cases[i].defect, first, last, inside, outside, masked, 100 * both / fmax(masked, 1));
-        assert_true(last < first - 0.1);
-        assert_true(inside > 8 && inside > 2 * outside);
-        assert_true(masked > 20 && both > 0.6 * masked);
+        print_message("%s, %s: %.1f levels inside, %.2f outside; mask of %.0f pixels, %.0f %% of it inside\n", cases[i].object,
+                      cases[i].defect, inside, outside, masked, 100 * both / fmax(masked, 1));
+        assert_true(inside > 3 && inside > 10 * outside);
+        assert_true(masked > 20 && both > 0.9 * masked);
         bl_image_free(&photo);
         bl_image_free(&made);
         bl_image_free(&region);
