@@ -141,9 +141,11 @@ class Run:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.ema = {k: v.to(self.device) for k, v in state["ema"].items()}
+        self.step, self.seconds = state["step"], state["seconds"]
+        if "optimizers" not in state:  # of unpack.py: weights alone
+            return
         for o, kept in zip(self.optimizers, state["optimizers"], strict=True):
             o.load_state_dict(kept)
-        self.step, self.seconds = state["step"], state["seconds"]
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.noise.set_state(state["noise"])
 

@@ -144,8 +144,9 @@ def stage_latents(a):
     z = torch.from_numpy(np.array(z[:: max(1, len(z) // 1000)])).float()
     mean, logvar = z[:, :, :4], z[:, :, 4:].clamp(-30, 20)
     total = (mean.var() + logvar.exp().mean()).sqrt().item()
-    with open(os.path.join(a.out, "scaling.json"), "w") as f:
-        json.dump({"scaling_factor": 1 / total}, f)
+    if not models.scaling(a.out):  # a U-Net that is trained further keeps its own
+        with open(os.path.join(a.out, "scaling.json"), "w") as f:
+            json.dump({"scaling_factor": 1 / total}, f)
     channels = [f"{mean[:, :, c].mean():.2f} +- {mean[:, :, c].std():.2f}" for c in range(4)]
     print(f"latents: scaling_factor {1 / total:.5f}; channels {', '.join(channels)}; noise {logvar.exp().mean().sqrt():.3f}", flush=True)
 
