@@ -96,8 +96,12 @@ static void photo_and_mask(void **state)
     assert_int_equal(free_run.steps_run, 2);
     assert_true(difference(&free_run.image, &text.image) > 1);
     o.mask = &spot_mask;
+    bl_generate_result pasted = make(context, good, o);
+    o.whole_picture = 1;
     bl_generate_result masked = make(context, good, o);
     assert_true(distance(&masked.image, context, good, o) == 0);
+    assert_true(box_difference(&pasted.image, &pasted.photo, 20, 64, 0, 64) == 0); /* the photo's own pixels */
+    assert_true(box_difference(&pasted.image, &masked.image, 0, 4, 30, 4) == 0);
 
     /* the photo through the autoencoder alone */
     bl_model *m = NULL;
@@ -125,6 +129,7 @@ static void photo_and_mask(void **state)
     bl_model_close(&m);
     bl_generate_result_free(&text);
     bl_generate_result_free(&free_run);
+    bl_generate_result_free(&pasted);
     bl_generate_result_free(&masked);
 }
 
