@@ -112,6 +112,7 @@ static void outside_the_mask_nothing_moves(void **state)
     need_device();
     bl_generate_options o = guided("cut", 3);
     o.mask = &spot_mask;
+    o.whole_picture = 1; /* else outside is the photo, whatever the model did */
     bl_generate_result cut = run(context, o), sd;
     o.method = "sd";
     sd = run(context, o);
