@@ -22,16 +22,10 @@ if(TARGET blemish-cli)
     endforeach()
     set_tests_properties(verify_runs_${MODEL} verify_guided_${MODEL} PROPERTIES LABELS long)
   endforeach()
-endif()
-
-# --- the model that is shipped: what diffusers makes of it (scripts/demo_model/compare.py --keep) ---
-if(TARGET blemish-cli)
+  # the model that is shipped, against what diffusers makes of it (scripts/demo_model/compare.py --keep)
   add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/demo_model.safetensors)
   set_tests_properties(verify_demo_model PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
-endif()
-
-if(TARGET blemish-cli)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()

@@ -4,7 +4,7 @@
     python3 render.py SHEET.png        writes a sheet of examples: a row for each product, whole and with every defect
     python3 render.py FOLDER/          writes the normal photos that are shipped with the demo model
 
-Needs numpy and scipy (and Pillow for the sheet). About 20 ms a picture of 128 pixels on one core."""
+Needs numpy and scipy (and Pillow for the sheet). About 34 ms a picture of 128 pixels on one core."""
 import copy
 import sys
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def captions(picture, rng=None):
     return out
 
 
-def ALL_CAPTIONS():
+def all_captions():
     """Every caption that a picture can have, each once."""
     kinds = [Picture(None, None, None, None, cls, defect, {"background": b, "colour": look})
              for cls in CLASSES for look in LOOKS[cls] or [None] for defect in [None, *DEFECTS]

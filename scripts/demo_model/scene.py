@@ -80,7 +80,6 @@ class Material:
     thickness: float = 0.1                  # height above the ground, for the shadow
     centre: tuple = (0.0, 0.0)
     light_edge: float = 0.0                 # how much darker the rim is
-    glow: np.ndarray = None                 # [n,n] darkening put on by a defect, 1 = none
     facts: dict = field(default_factory=dict)
 
 
@@ -127,8 +126,6 @@ def shade(grid, m, light):
         room = 0.22 + 0.75 * smoothstep(-0.1, 0.95, toward) + 0.12 * np.sin(5 * ry + 3 * rx + light.phase)
         body = mix(body, m.albedo * (room * occlusion * 1.15)[..., None] * light.colour, m.metal * np.ones_like(nx))
     lit = body + (shine * np.clip(occlusion, 0, 1))[..., None] * light.colour
-    if m.glow is not None:
-        lit = lit * m.glow[..., None]
     if m.ground is None:
         return lit
     # a soft shadow on the ground, away from the light, and a tight one where the object stands

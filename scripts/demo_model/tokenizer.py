@@ -73,7 +73,7 @@ def main():
     a.add_argument("--out", required=True)
     a = a.parse_args()
     import render
-    captions = render.ALL_CAPTIONS()
+    captions = render.all_captions()
     words = collections.Counter(w for c in captions for w in words_of(c))
     words.update(WORDS)
     for name in [*render.CLASSES, *render.DEFECTS]:

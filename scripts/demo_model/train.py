@@ -163,7 +163,7 @@ class Captions:
             for label in split.labels:
                 for c in label["captions"]:
                     texts.setdefault(c, len(texts))
-        for c in render.ALL_CAPTIONS():
+        for c in render.all_captions():
             texts.setdefault(c, len(texts))
         for c in list(texts):
             texts.setdefault(mirrored(c), len(texts))
@@ -278,7 +278,7 @@ def find_caption(captions, split, cls, defect):
     for label in split.labels:
         if label["class"] == cls and label["defect"] == defect:
             return captions.number[label["captions"][0]]
-    wanted = [c for c in render.ALL_CAPTIONS() if cls in c and (defect or cls) in c]
+    wanted = [c for c in render.all_captions() if cls in c and (defect or cls) in c]
     return captions.number[wanted[0]] if wanted else 0
 
 
