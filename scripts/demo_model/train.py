@@ -13,6 +13,7 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import AttnProcessor
 
 import models
 from common import Run, Split, autocast, averaged_weights, draw, has_split, mirrored, save_sheet, to_images, to_tensor
@@ -292,6 +293,8 @@ def stage_unet(a):
     vae = averaged_weights(a.out, "vae", models.vae(a.out)).to(device)
     wanted = {"channels": numbers(a.channels), "layers": a.layers, "groups": a.groups, "context": states.shape[-1]}
     run = Run("unet", a, models.unet(a.out, wanted))
+    if device.type == "cpu":
+        run.model.set_attn_processor(AttnProcessor())  # matrix products; the fused attention's backward costs an eighth of the step
     model = torch.compile(run.model) if a.compile else run.model
     latents = [np.load(os.path.join(a.out, f"latents-{n}.npy"), mmap_mode="r") for n in ("train", "heldout")]
     alphas = models.sampler(1).alphas_cumprod.to(device)
@@ -309,9 +312,14 @@ def stage_unet(a):
         each = (out.float() - noise).square().mean((1, 2, 3))
         return (each * weights[t]).mean(), each.mean()
 
-    def random(count, generator):
+    def random(count, generator, middle=False):
+        """Timesteps, and noise for the latents twice. `middle` draws them from a logit-normal (Esser et al. 2024), most of them where
+        shapes are decided and where a photo is changed, few where there is next to nothing but noise."""
         shape = count, 4, latents[0].shape[-1], latents[0].shape[-1]
-        t = torch.randint(1000, (count,), generator=generator).to(device)
+        t = torch.randint(1000, (count,), generator=generator)
+        if middle:
+            t = (1000 * torch.sigmoid(torch.randn(count, generator=generator) - 0.3)).long().clamp(max=999)
+        t = t.to(device)
         return t, torch.randn(shape, generator=generator), torch.randn(shape, generator=generator).to(device)
 
     columns = [None] + [d for d in render.DEFECTS if d in a.columns.split(",")]
@@ -351,7 +359,7 @@ def stage_unet(a):
         flips = run.rng.random(a.batch) < 0.5 * (latents[0].shape[1] - 1)
         chosen = captions.sample(0, indices, flips, run.rng)
         chosen[run.rng.random(a.batch) < 0.1] = 0  # the empty caption, for classifier-free guidance
-        loss, plain = loss_of(0, indices, flips, states[torch.from_numpy(chosen)], *random(a.batch, run.noise))
+        loss, plain = loss_of(0, indices, flips, states[torch.from_numpy(chosen)], *random(a.batch, run.noise, a.timesteps == "middle"))
         run.update(loss, plain=plain)
         if sheets.due():
             measure(a.sheets > 0)
@@ -382,6 +390,7 @@ def main():
     a.add_argument("--defects", type=float, help="share of defective pictures in a batch; clip 0.25, else as it is in the data")
     a.add_argument("--mirror", action=argparse.BooleanOptionalAction, default=False, help="latents: encode mirror images, too")
     a.add_argument("--guidance", type=float, default=5)
+    a.add_argument("--timesteps", choices=("uniform", "middle"), default="uniform", help="unet: which are trained more often")
     a.add_argument("--columns", default="crack,scratch,hole", help="defects on the sheets")
     a.add_argument("--sheets", type=float, default=20, help="minutes between two measurements, each with a sheet; 0: only one at the end")
     a.add_argument("--report", type=float, default=10, help="seconds between two lines")
