@@ -3,5 +3,12 @@
 #define CLI_COMMANDS_H
 #include "options.h"
 
-extern const command command_generate, command_sheet, command_devices, command_tokens, command_verify, command_version;
+extern const command command_generate, command_sheet, command_devices, command_tokens, command_verify, command_version, command_help,
+    command_completion;
+
+/* All of them, in the order of the overview. */
+extern const command *const commands[];
+extern const size_t command_count;
+/* NULL: there is none of that name. */
+const command *commands_find(const char *name);
 #endif

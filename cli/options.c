@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 80, LONG_BASE = 256, HELP_WIDTH = 79, HELP_COLUMN = 26 };
+enum { OPTIONS_MAX = 80, LONG_BASE = 256 };
 
 int options_refuse(const command *c, const char *format, ...)
 {
@@ -104,8 +104,7 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
-/* What values are allowed, in words; "" where anything is. */
-static void describe_range(const cli_option *o, char *out, size_t size)
+void options_range(const cli_option *o, char *out, size_t size)
 {
     int n = 0;
     *out = 0;
@@ -131,7 +130,7 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
     uint64_t whole = 0;
     double number = 0, high = 0;
     bool valid;
-    describe_range(o, range, sizeof(range));
+    options_range(o, range, sizeof(range));
     switch (o->type) {
     case OPTION_FLAG:
         *(bool *)where = true;
@@ -323,58 +322,4 @@ bool options_parse(const command *c, int argc, char **argv, void *values, operan
     if (rest->count < c->operand_min)
         return options_refuse(c, "%s is missing", c->operand), false;
     return true;
-}
-
-/* --- help -------------------------------------------------------------------------------------------------------------- */
-
-/* Prints words from `column` on, and goes on at HELP_COLUMN in the next line before they pass HELP_WIDTH. */
-static void print_wrapped(FILE *out, const char *text)
-{
-    size_t column = HELP_COLUMN;
-    for (const char *p = text; *p;) {
-        const size_t length = strcspn(p, " ");
-        if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
-            fprintf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        }
-        column += (size_t)fprintf(out, "%s%.*s", column > HELP_COLUMN ? " " : "", (int)length, p);
-        p += length;
-        p += strspn(p, " ");
-    }
-    fputc('\n', out);
-}
-
-static void print_option(const cli_option *o, FILE *out)
-{
-    char head[64], range[160], text[768], letter[8] = "   ";
-    if (o->letter)
-        snprintf(letter, sizeof(letter), "-%c,", o->letter);
-    snprintf(head, sizeof(head), "  %s --%s%s%s", letter, o->name, o->argument ? " " : "", o->argument ? o->argument : "");
-    if (strlen(head) + 2 > HELP_COLUMN)
-        fprintf(out, "%s\n%*s", head, HELP_COLUMN, "");
-    else
-        fprintf(out, "%-*s", HELP_COLUMN, head);
-
-    describe_range(o, range, sizeof(range));
-    const char *fallback = o->value ? o->value : o->otherwise;
-    const char *required = !o->required ? "" : o->env ? "; one of the two is required" : "; required";
-    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s%s", o->help, *range ? "; " : "", o->choices ? "one of " : "", range,
-             fallback ? "; default: " : "", fallback ? fallback : "", o->env ? "; environment: " : "", o->env ? o->env : "", required);
-    print_wrapped(out, text);
-}
-
-void options_help(const command *c, FILE *out)
-{
-    static const cli_option help = { .name = "help", .letter = 'h', .help = "show this text" };
-    fprintf(out, "Usage: blemish %s%s%s\n\n%s\n", c->name, *c->usage ? " " : "", c->usage, c->text);
-    if (c->examples)
-        fprintf(out, "\nExamples:\n%s", c->examples);
-    for (size_t i = 0; i < c->option_count; i++) {
-        if (c->options[i].group || !i)
-            fprintf(out, "\n%s:\n", c->options[i].group ? c->options[i].group : "Options");
-        print_option(&c->options[i], out);
-    }
-    if (!c->option_count)
-        fprintf(out, "\nOptions:\n");
-    print_option(&help, out);
 }

@@ -73,6 +73,6 @@ typedef struct operands {
 bool options_parse(const command *c, int argc, char **argv, void *values, operands *rest);
 /* "blemish NAME: reason" and where help is to be found; returns EXIT_USAGE. */
 int options_refuse(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The help text of one command. */
-void options_help(const command *c, FILE *out);
+/* What values an option takes, in words; "" where anything is. */
+void options_range(const cli_option *o, char *out, size_t size);
 #endif

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The fixed list of pictures that every method makes: WORK/grid/jobs.json, photos and region masks as PNG.
 
-    python3 grid.py WORK [--pairs 27] [--photos 5] [--seeds 4] [--size 128] [--true 4]
+    python3 grid.py WORK [--pairs 27] [--photos 5] [--seeds 4] [--size 128] [--true 4] [--first 0]
 
 A pair is a product and a defect. All pairs that the generator has never seen are in (half of the pairs at most), and of the others as
 many as give every defect and every product its turn. Every pair gets PHOTOS photos of normal products, each with a region mask, two
@@ -93,6 +93,7 @@ def main():
     p.add_argument("--photos", type=int, default=5, help="of a pair; default: 5")
     p.add_argument("--seeds", type=int, default=4, help="of a photo, even; default: 4")
     p.add_argument("--true", type=int, default=4, help="true defects of each pair of the grid for the autoencoder; default: 4")
+    p.add_argument("--first", type=int, default=0, help="number of the first photo: another list of other photos, masks and seeds, to tune on")
     p.add_argument("--size", type=int, default=128, help="default: 128")
     a = p.parse_args()
     if a.seeds % A_CALL or min(a.pairs, a.photos, a.seeds) < 1:
@@ -102,7 +103,7 @@ def main():
     units, calls, true = [], [], []
     for photo in range(a.photos):
         for i, (cls, defect) in enumerate(pairs):
-            unit = len(units)
+            unit = a.first + len(units)
             small = (i + photo) % 5 in (1, 3)
             made = r.render(cls, PHOTOS + unit, None, a.size)
             write(out / f"photo/u{unit:03}.png", made.image)
@@ -116,7 +117,7 @@ def main():
             calls.append({**u, "call": f"u{u['unit']:03}{chr(97 + turn)}", "seed": seed, "count": A_CALL})
     for i in range(a.true * len(pairs)):
         cls, defect = pairs[i % len(pairs)]
-        made, name = r.render(cls, TRUE + i, defect, a.size), f"t{i:03}"
+        made, name = r.render(cls, TRUE + a.first + i, defect, a.size), f"t{i:03}"
         write(out / f"true/{name}.png", made.image)
         write(out / f"true/{name}_mask.png", made.mask)
         true.append({"name": name, "cls": cls, "defect": defect, "unseen": (cls, defect) in r.HELD_OUT, "template": words(r, defect)})
