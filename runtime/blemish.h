@@ -64,6 +64,23 @@ BL_API bl_result bl_image_read(const char *path, uint32_t channels, bl_image *im
 /* Frees the pixels and zeroes *image; a zeroed image is accepted. */
 BL_API void bl_image_free(bl_image *image);
 
+typedef enum bl_pixel_format { BL_PIXEL_MONO8, BL_PIXEL_MONO16 /* in the host's byte order */, BL_PIXEL_RGB8, BL_PIXEL_BGR8 } bl_pixel_format;
+/* Pixels in memory of the caller's, as a camera gives them. */
+typedef struct bl_frame {
+    void *pixels;
+    size_t size;             /* bytes that may be touched */
+    size_t stride;           /* bytes from row to row; 0: rows follow each other */
+    uint32_t width, height;
+    bl_pixel_format format;
+    uint32_t bits;           /* of MONO16: how many count, 9-16 from the lowest; 0: 16 */
+} bl_frame;
+/* A copy of a frame as an RGB picture; of 16 bits the eight highest that count are kept. *image is zeroed on failure, and freed by
+ * bl_image_free. BL_ERROR_USAGE: rows that reach beyond the memory, an unknown format, a size outside the limits of bl_image_read;
+ * BL_ERROR_INPUT: a pixel above `bits`. */
+BL_API bl_result bl_image_from_frame(const bl_frame *frame, bl_image *image);
+/* Writes a picture into a frame of its size: grey as MONO8, RGB as RGB8 or BGR8. Bytes between rows are left alone. */
+BL_API bl_result bl_image_to_frame(const bl_image *image, const bl_frame *frame);
+
 /* One text chunk of a PNG file; `key` is 1-79 Latin-1 characters, `text` UTF-8 without a 0 byte. */
 typedef struct bl_image_text {
     const char *key, *text;
