@@ -17,7 +17,8 @@ bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count)
     return bl_device_list(infos, capacity, count);
 }
 
-bl_result bl_context_create(const bl_context_options *options, bl_context **out)
+/* On the device that the options name, or on the caller's. */
+static bl_result create_context(const bl_context_options *options, const bl_vulkan *vulkan, bl_context **out)
 {
     bl_result result = BL_OK;
     static const bl_context_options defaults = BL_CONTEXT_OPTIONS_INIT;
@@ -33,7 +34,11 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a context");
     c->options = *options;
     c->options.device = c->options.caps = c->options.cache_dir = NULL; /* the caller's, used here only */
-    BL_TRY(bl_device_open(options->device, options->caps, &c->device));
+    c->options.cache_data = NULL;
+    if (vulkan)
+        BL_TRY(bl_device_adopt(vulkan, options->caps, &c->device));
+    else
+        BL_TRY(bl_device_open(options->device, options->caps, &c->device));
     bl_device_caps_text(c->device, c->caps);
     c->device->allowed = options->max_memory;
     const bool half = c->device->caps & BL_CAP_S16;
@@ -45,7 +50,8 @@ bl_result bl_context_create(const bl_context_options *options, bl_context **out)
     if (c->device->software)
         bl_context_log(c, BL_LOG_WARNING, "running on the processor: %s", c->device->info.name);
     BL_TRY(bl_stream_create(c->device, &c->stream));
-    BL_TRY(bl_kernels_create(c->device, options->cache_dir, &c->kernels));
+    const bl_cache_source cache = { options->cache_dir, options->cache_data, options->cache_size };
+    BL_TRY(bl_kernels_create(c->device, &cache, &c->kernels));
     BL_TRY(bl_kernels_guard(c->kernels, c->stream));
     bl_stream_set_interrupt(c->stream, options->cancel, options->user);
     return BL_OK;
@@ -53,6 +59,31 @@ fail:
     bl_context_destroy(out);
     return result;
 }
+
+bl_result bl_context_create(const bl_context_options *options, bl_context **out) { return create_context(options, NULL, out); }
+
+bl_result bl_context_create_vulkan(const bl_context_options *options, const bl_vulkan *vulkan, bl_context **out)
+{
+    if (out)
+        *out = NULL;
+    if (!vulkan || vulkan->struct_size != sizeof(*vulkan))
+        return bl_fail(BL_ERROR_USAGE, "bl_context_create_vulkan: no handles, or of another version");
+    return create_context(options, vulkan, out);
+}
+
+bl_result bl_context_pipeline_cache(const bl_context *c, void **data, size_t *size)
+{
+    uint8_t *bytes = NULL;
+    if (data)
+        *data = NULL;
+    if (!c || !data || !size)
+        return bl_fail(BL_ERROR_USAGE, "bl_context_pipeline_cache: no context, or no place for the bytes");
+    const bl_result result = bl_kernels_cache(c->kernels, &bytes, size);
+    *data = bytes;
+    return result;
+}
+
+void bl_data_free(void *data) { bl_free(data); }
 
 void bl_context_destroy(bl_context **context)
 {

@@ -133,6 +133,9 @@ typedef struct bl_context_options {
     const char *caps;
     bl_precision precision;  /* storage of weights and activations; AUTO: f16 on a GPU that stores 16 bit, else f32 */
     const char *cache_dir;   /* pipeline cache; NULL: none is read or written */
+    const void *cache_data;  /* the same from memory, as bl_context_pipeline_cache gave it, read during the call; of another device or
+                                driver, or damaged: ignored. NULL: none */
+    size_t cache_size;       /* bytes of it */
     uint64_t max_memory;     /* bytes of device memory held at most; 0: as much as the driver reports free for this process */
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
     void (*log)(void *user, bl_log_level level, const char *text);
@@ -146,6 +149,9 @@ typedef struct bl_context_options {
 typedef struct bl_context bl_context;
 BL_API bl_result bl_context_create(const bl_context_options *options, bl_context **out);
 BL_API void bl_context_destroy(bl_context **context);
+/* What was compiled so far, for the cache_data of a later start, where a box has no folder to keep it; *data is freed by bl_data_free. */
+BL_API bl_result bl_context_pipeline_cache(const bl_context *context, void **data, size_t *size);
+BL_API void bl_data_free(void *data); /* NULL is accepted */
 /* The device in use; valid while the context lives. */
 BL_API const bl_device_info *bl_context_device(const bl_context *context);
 /* The storage precision in use, "f32" or "f16", and the capabilities and lowered limits in use, as for --caps: "s16,sg,binding=64M". */

@@ -4,10 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 enum { MAX_DEVICES = 32, MAX_FAMILIES = 16 };
 
-static PFN_vkGetInstanceProcAddr system_loader(void) { return volkInitialize() == VK_SUCCESS ? vkGetInstanceProcAddr : NULL; }
+/* Once: volk writes globals, and contexts may be made in several threads. */
+static once_flag loader_once = ONCE_FLAG_INIT;
+static PFN_vkGetInstanceProcAddr loader;
+static void find_system_loader(void) { loader = volkInitialize() == VK_SUCCESS ? vkGetInstanceProcAddr : NULL; }
+static PFN_vkGetInstanceProcAddr system_loader(void) { return call_once(&loader_once, find_system_loader), loader; }
 PFN_vkGetInstanceProcAddr (*bl_vulkan_loader)(void) = system_loader;
 
 bl_result bl_vk(VkResult r, const char *call)
@@ -65,13 +70,25 @@ static bool has_extension(const VkExtensionProperties *list, uint32_t count, con
     return false;
 }
 
+static bl_result find_loader(PFN_vkGetInstanceProcAddr *get)
+{
+    *get = bl_vulkan_loader();
+    return *get ? BL_OK : bl_fail(BL_ERROR_DEVICE, "no Vulkan loader (libvulkan.so.1) on this machine: install a Vulkan driver");
+}
+
+static void load_instance(bl_device *d, PFN_vkGetInstanceProcAddr get)
+{
+#define LOAD(name) d->api.name = (PFN_vk##name)(void (*)(void))get(d->instance, "vk" #name);
+    BL_VK_INSTANCE(LOAD)
+#undef LOAD
+}
+
 static bl_result open_instance(bl_device *d)
 {
     bl_result result = BL_OK;
     VkExtensionProperties *found = NULL;
-    const PFN_vkGetInstanceProcAddr get = bl_vulkan_loader();
-    if (!get)
-        return bl_fail(BL_ERROR_DEVICE, "no Vulkan loader (libvulkan.so.1) on this machine: install a Vulkan driver");
+    PFN_vkGetInstanceProcAddr get;
+    BL_TRY(find_loader(&get));
 #define LOAD(name) d->api.name = (PFN_vk##name)(void (*)(void))get(NULL, "vk" #name);
     BL_VK_GLOBAL(LOAD)
 #undef LOAD
@@ -96,9 +113,7 @@ static bl_result open_instance(bl_device *d)
             .apiVersion = BL_MIN(version, VK_API_VERSION_1_3) },
         .enabledExtensionCount = names_objects, .ppEnabledExtensionNames = names,
     }, NULL, &d->instance));
-#define LOAD(name) d->api.name = (PFN_vk##name)(void (*)(void))get(d->instance, "vk" #name);
-    BL_VK_INSTANCE(LOAD)
-#undef LOAD
+    load_instance(d, get);
     if (names_objects)
         d->vk.SetDebugUtilsObjectNameEXT =
             (PFN_vkSetDebugUtilsObjectNameEXT)(void (*)(void))get(d->instance, "vkSetDebugUtilsObjectNameEXT");
@@ -408,6 +423,33 @@ void bl_device_caps_text(const bl_device *d, char *text)
     bl_caps_limits_text(d->caps, limits, own, text);
 }
 
+/* Takes what `describe` found, less what the caller does not want. */
+static bl_result use(bl_device *d, const char *caps, uint32_t family)
+{
+    bl_result result = BL_OK;
+    VkQueueFamilyProperties families[MAX_FAMILIES];
+    uint32_t n = MAX_FAMILIES;
+    if (!d->info.usable)
+        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s cannot be used: %s", d->info.name, d->info.problem));
+    if (caps)
+        BL_TRY(force_caps(d, caps));
+    d->api.GetPhysicalDeviceQueueFamilyProperties(d->phys, &n, families);
+    if (family >= n || !(families[family].queueFlags & VK_QUEUE_COMPUTE_BIT))
+        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s: queue family %u does not compute", d->info.name, family));
+    d->family = family;
+    d->limits.timestamp_bits = families[family].timestampValidBits;
+    d->limits.timestamp_ns = d->limits.timestamp_bits ? d->props.limits.timestampPeriod : 0;
+fail:
+    return result;
+}
+
+static void load_device(bl_device *d)
+{
+#define LOAD(name) d->vk.name = (PFN_vk##name)(void (*)(void))d->api.GetDeviceProcAddr(d->dev, "vk" #name);
+    BL_VK_DEVICE(LOAD)
+#undef LOAD
+}
+
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
 {
     bl_result result = BL_OK;
@@ -432,18 +474,7 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
     BL_TRY(choose(infos, count, which, &index));
     d->phys = found[index];
     BL_TRY(describe(d, index, &f));
-    if (!d->info.usable)
-        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s cannot be used: %s", d->info.name, d->info.problem));
-    if (caps)
-        BL_TRY(force_caps(d, caps));
-    d->family = (uint32_t)find_family(d);
-
-    VkQueueFamilyProperties families[MAX_FAMILIES];
-    uint32_t n = MAX_FAMILIES;
-    d->api.GetPhysicalDeviceQueueFamilyProperties(d->phys, &n, families);
-    d->limits.timestamp_bits = families[d->family].timestampValidBits;
-    d->limits.timestamp_ns = d->limits.timestamp_bits ? d->props.limits.timestampPeriod : 0;
-
+    BL_TRY(use(d, caps, (uint32_t)find_family(d)));
     features_keep(&f, d->caps);
     VK_TRY_MAKE(d->dev, d->api.CreateDevice(d->phys, &(VkDeviceCreateInfo){
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
@@ -454,9 +485,7 @@ bl_result bl_device_open(const char *which, const char *caps, bl_device **out)
             .queueFamilyIndex = d->family, .queueCount = 1, .pQueuePriorities = &(float){ 1.0f } },
         .enabledExtensionCount = f.extension_count, .ppEnabledExtensionNames = f.extensions,
     }, NULL, &d->dev));
-#define LOAD(name) d->vk.name = (PFN_vk##name)(void (*)(void))d->api.GetDeviceProcAddr(d->dev, "vk" #name);
-    BL_VK_DEVICE(LOAD)
-#undef LOAD
+    load_device(d);
     d->vk.GetDeviceQueue(d->dev, d->family, 0, &d->queue);
     bl_free(infos);
     return BL_OK;
@@ -467,14 +496,54 @@ fail:
     return result;
 }
 
+bl_result bl_device_adopt(const bl_vulkan *v, const char *caps, bl_device **out)
+{
+    bl_result result = BL_OK;
+    features f = { 0 };
+    PFN_vkGetInstanceProcAddr get = v->get_instance_proc_addr;
+    *out = NULL;
+    if (!v->instance || !v->physical_device || !v->device || !v->queue)
+        return bl_fail(BL_ERROR_USAGE, "the caller's Vulkan lacks an instance, a physical device, a device or a queue");
+    if (!v->lock != !v->unlock)
+        return bl_fail(BL_ERROR_USAGE, "the caller's queue has one of lock and unlock, both or none are needed");
+    bl_device *d = *out = bl_alloc(1, sizeof(*d));
+    if (!d)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a device");
+    *d = (bl_device){ .instance = v->instance, .phys = v->physical_device, .dev = v->device, .queue = v->queue, .borrowed = true,
+        .lock = v->lock, .unlock = v->unlock, .lock_user = v->user };
+    if (!get)
+        BL_TRY(find_loader(&get));
+    load_instance(d, get);
+    BL_TRY(describe(d, 0, &f));
+    BL_TRY(use(d, caps ? caps : "base", v->queue_family));
+    load_device(d);
+    return BL_OK;
+fail:
+    bl_device_close(out);
+    return result;
+}
+
+void bl_device_lock(const bl_device *d)
+{
+    if (d->lock)
+        d->lock(d->lock_user);
+}
+
+void bl_device_unlock(const bl_device *d)
+{
+    if (d->unlock)
+        d->unlock(d->lock_user);
+}
+
 void bl_device_close(bl_device **dev)
 {
     bl_device *d = *dev;
     *dev = NULL;
     if (!d)
         return;
-    if (d->dev && d->vk.DestroyDevice)
+    if (!d->borrowed && d->dev && d->vk.DestroyDevice)
         d->vk.DestroyDevice(d->dev, NULL);
-    close_instance(d);
+    if (!d->borrowed)
+        close_instance(d);
     bl_free(d);
 }

@@ -3,8 +3,9 @@
 #ifndef BL_DEVICE_H
 #define BL_DEVICE_H
 #include "base.h"
-#include "caps.h"
 #include "vulkan_api.h"
+#include "blemish_vulkan.h"
+#include "caps.h"
 
 /* What of the device is used; a list of capabilities and limits lowers it. */
 typedef struct bl_limits {
@@ -31,6 +32,9 @@ typedef struct bl_device {
     bl_limits limits;
     uint32_t caps;            /* bl_cap bits in use */
     bool software;
+    bool borrowed;            /* the caller's: not destroyed, and the queue is locked */
+    void (*lock)(void *user), (*unlock)(void *user);
+    void *lock_user;
     bl_device_info info;
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
     uint64_t allowed;         /* of it, as the caller says; 0: what the device has */
@@ -47,6 +51,11 @@ bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *cou
 /* Opens a device: `which` as bl_context_options.device, `caps` as bl_context_options.caps (both may be NULL).
  * BL_ERROR_USAGE: caps names something unknown. BL_ERROR_DEVICE: no such device, or it lacks something that is needed. */
 bl_result bl_device_open(const char *which, const char *caps, bl_device **out);
+/* The same on a caller's device. */
+bl_result bl_device_adopt(const bl_vulkan *vulkan, const char *caps, bl_device **out);
+/* Around every use of the queue. */
+void bl_device_lock(const bl_device *d);
+void bl_device_unlock(const bl_device *d);
 /* The capabilities and lowered limits in use, as a list that bl_device_open takes; `text` has room for BL_CAPS_TEXT bytes. */
 void bl_device_caps_text(const bl_device *d, char *text);
 void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */

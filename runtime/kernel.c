@@ -1,6 +1,5 @@
 #include "kernel.h"
 #include "checked.h"
-#include "pipeline_cache.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -62,7 +61,7 @@ fail:
     return result;
 }
 
-bl_result bl_kernels_create(bl_device *d, const char *cache_dir, bl_kernels **out)
+bl_result bl_kernels_create(bl_device *d, const bl_cache_source *cache, bl_kernels **out)
 {
     bl_result result = BL_OK;
     bl_kernels *ks = *out = bl_alloc(1, sizeof(*ks));
@@ -72,16 +71,21 @@ bl_result bl_kernels_create(bl_device *d, const char *cache_dir, bl_kernels **ou
     for (uint32_t steps = 0; steps < 2; steps++)
         for (uint32_t n = steps ? 0 : 1; n <= BL_MAX_OPERANDS; n++)
             BL_TRY(create_layout(ks, steps, n));
-    if (cache_dir) {
-        ks->cache_dir = bl_text_copy(cache_dir, strlen(cache_dir));
+    if (cache && cache->dir) {
+        ks->cache_dir = bl_text_copy(cache->dir, strlen(cache->dir));
         if (!ks->cache_dir)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
     }
-    BL_TRY(bl_pipeline_cache_open(d, cache_dir, &ks->cache));
+    BL_TRY(bl_pipeline_cache_open(d, cache, &ks->cache));
     return BL_OK;
 fail:
     bl_kernels_destroy(out);
     return result;
+}
+
+bl_result bl_kernels_cache(const bl_kernels *ks, uint8_t **data, size_t *size)
+{
+    return bl_pipeline_cache_bytes(ks->d, ks->cache, data, size);
 }
 
 void bl_kernels_destroy(bl_kernels **k)

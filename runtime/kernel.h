@@ -2,11 +2,15 @@
 #ifndef BL_KERNEL_H
 #define BL_KERNEL_H
 #include "impl.h"
+#include "pipeline_cache.h"
 #include "stream.h"
 
 typedef struct bl_kernels bl_kernels;
-/* Pipelines are made when first recorded. `cache_dir` (NULL: none) keeps the driver's pipeline cache; a bad file there is a miss. */
-bl_result bl_kernels_create(bl_device *d, const char *cache_dir, bl_kernels **out);
+/* Pipelines are made when first recorded. `cache` (NULL: none) has the driver's pipeline cache, whose folder gets it back in the end;
+ * a bad one is a miss. */
+bl_result bl_kernels_create(bl_device *d, const bl_cache_source *cache, bl_kernels **out);
+/* The driver's pipeline cache now, freed by the caller. */
+bl_result bl_kernels_cache(const bl_kernels *ks, uint8_t **data, size_t *size);
 void bl_kernels_destroy(bl_kernels **k);  /* writes the cache; sets *k to NULL; NULL is accepted */
 
 /* True if the device, with the capabilities in use, runs implementation `k` for storage type `t`, and it was built. */

@@ -38,30 +38,64 @@ static char *path_of(const bl_device *d, const char *dir)
     return bl_path_join(dir, name);
 }
 
-bl_result bl_pipeline_cache_open(const bl_device *d, const char *dir, VkPipelineCache *out)
+/* Bytes of the driver's own behind a header that fits this device; 0: none. */
+static size_t sound(const bl_device *d, const uint8_t *data, size_t size)
+{
+    header expected = header_of(d), found;
+    if (!data || size <= sizeof(found))
+        return 0;
+    memcpy(&found, data, sizeof(found));
+    expected.size = size - sizeof(header);
+    expected.hash = hash_of(data + sizeof(header), expected.size);
+    return memcmp(&expected, &found, sizeof(found)) ? 0 : expected.size;
+}
+
+bl_result bl_pipeline_cache_open(const bl_device *d, const bl_cache_source *source, VkPipelineCache *out)
 {
     bl_result result = BL_OK;
-    char *path = dir ? path_of(d, dir) : NULL;
-    uint8_t *data = NULL;
-    size_t size = 0, sound = 0;
-    if (path && bl_path_is_file(path) && bl_file_read_all(path, MAX_CACHE, &data, &size, BL_ERROR_INPUT) == BL_OK &&
-        size > sizeof(header)) {
-        header expected = header_of(d), found;
-        memcpy(&found, data, sizeof(found));
-        expected.size = size - sizeof(header);
-        expected.hash = hash_of(data + sizeof(header), expected.size);
-        sound = memcmp(&expected, &found, sizeof(found)) ? 0 : expected.size;
+    char *path = source && source->dir ? path_of(d, source->dir) : NULL;
+    uint8_t *file = NULL;
+    const uint8_t *data = source ? source->data : NULL;
+    size_t size = data ? source->size : 0, count = sound(d, data, size);
+    if (!count && path && bl_path_is_file(path) && bl_file_read_all(path, MAX_CACHE, &file, &size, BL_ERROR_INPUT) == BL_OK) {
+        data = file;
+        count = sound(d, data, size);
     }
     VkPipelineCacheCreateInfo info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-        .initialDataSize = sound, .pInitialData = sound ? data + sizeof(header) : NULL };
-    if (!sound || d->vk.CreatePipelineCache(d->dev, &info, NULL, out) != VK_SUCCESS) {
+        .initialDataSize = count, .pInitialData = count ? data + sizeof(header) : NULL };
+    if (!count || d->vk.CreatePipelineCache(d->dev, &info, NULL, out) != VK_SUCCESS) {
         info.initialDataSize = 0; /* nothing there, or the driver does not take it */
         info.pInitialData = NULL;
         VK_TRY_MAKE(*out, d->vk.CreatePipelineCache(d->dev, &info, NULL, out));
     }
 fail:
-    bl_free(data);
+    bl_free(file);
     bl_free(path);
+    return result;
+}
+
+bl_result bl_pipeline_cache_bytes(const bl_device *d, VkPipelineCache cache, uint8_t **data, size_t *size)
+{
+    bl_result result = BL_OK;
+    size_t count = 0;
+    *data = NULL;
+    *size = 0;
+    VK_TRY(d->vk.GetPipelineCacheData(d->dev, cache, &count, NULL));
+    if (!count || count > MAX_CACHE)
+        BL_TRY(bl_fail(BL_ERROR_DEVICE, "%s: the driver's pipeline cache has %zu bytes", d->info.name, count));
+    *data = bl_alloc(1, sizeof(header) + count);
+    if (!*data)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for the pipeline cache"));
+    VK_TRY(d->vk.GetPipelineCacheData(d->dev, cache, &count, *data + sizeof(header)));
+    header h = header_of(d);
+    h.size = count;
+    h.hash = hash_of(*data + sizeof(header), count);
+    memcpy(*data, &h, sizeof(h));
+    *size = sizeof(header) + count;
+    return BL_OK;
+fail:
+    bl_free(*data);
+    *data = NULL;
     return result;
 }
 
@@ -70,19 +104,11 @@ void bl_pipeline_cache_save(const bl_device *d, const char *dir, VkPipelineCache
     size_t size = 0;
     uint8_t *data = NULL;
     char *path = path_of(d, dir);
-    if (!path || !cache || d->vk.GetPipelineCacheData(d->dev, cache, &size, NULL) != VK_SUCCESS || !size || size > MAX_CACHE)
-        goto done;
-    data = bl_alloc(1, sizeof(header) + size);
-    if (!data || d->vk.GetPipelineCacheData(d->dev, cache, &size, data + sizeof(header)) != VK_SUCCESS)
-        goto done;
-    header h = header_of(d);
-    h.size = size;
-    h.hash = hash_of(data + sizeof(header), size);
-    memcpy(data, &h, sizeof(h));
-    if (!bl_path_is_directory(dir))
-        mkdir(dir, 0700);
-    bl_file_write_atomic(path, data, sizeof(header) + size);
-done:
+    if (path && cache && bl_pipeline_cache_bytes(d, cache, &data, &size) == BL_OK) {
+        if (!bl_path_is_directory(dir))
+            mkdir(dir, 0700);
+        bl_file_write_atomic(path, data, size);
+    }
     bl_free(data);
     bl_free(path);
 }

@@ -34,8 +34,11 @@ static void drain(bl_stream *s)
         pending |= s->flights[i].pending;
         s->flights[i].pending = false;
     }
-    if (pending)
-        s->d->vk.QueueWaitIdle(s->d->queue); /* a lost device has nothing left to wait for */
+    if (!pending)
+        return;
+    bl_device_lock(s->d);
+    s->d->vk.QueueWaitIdle(s->d->queue); /* a lost device has nothing left to wait for */
+    bl_device_unlock(s->d);
 }
 
 bl_result bl_stream_create(bl_device *d, bl_stream **out)
@@ -252,8 +255,11 @@ static bl_result submit(bl_stream *s, VkCommandBuffer *list, uint32_t count, dou
     if (s->sentinel)
         list[count++] = s->sentinel->cmd;
     const double begun = bl_clock();
-    STREAM_TRY(d->vk.QueueSubmit(d->queue, 1, &(VkSubmitInfo){
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = count, .pCommandBuffers = list }, f->fence));
+    bl_device_lock(d);
+    const VkResult submitted = d->vk.QueueSubmit(d->queue, 1, &(VkSubmitInfo){
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = count, .pCommandBuffers = list }, f->fence);
+    bl_device_unlock(d);
+    BL_TRY(checked(s, submitted, "vk.QueueSubmit("));
     s->number = number_after(s->number);
     s->next = (s->next + 1) % FLIGHTS;
     f->pending = true;

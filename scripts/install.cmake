@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS blemish-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS blemish blemish_shared EXPORT blemish ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES runtime/blemish.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES runtime/blemish.h runtime/blemish_vulkan.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # --- pkg-config; relative to where the file lies, so that the whole can be moved ---

@@ -98,7 +98,7 @@ static bl_result live(const char *which, const char *cache, life *l)
         data[i] = (float)((i * 37 + 11) % 64) / 32 - 1;
     BL_TRY(bl_device_open(which, NULL, &l->device));
     BL_TRY(bl_stream_create(l->device, &l->stream));
-    BL_TRY(bl_kernels_create(l->device, cache, &l->kernels));
+    BL_TRY(bl_kernels_create(l->device, &(bl_cache_source){ .dir = cache }, &l->kernels));
     BL_TRY(bl_arena_create(l->device, 4096, "weights", &l->arena));
     BL_TRY(bl_arena_slice(l->arena, 4 * 8 * sizeof(float), &l->weight.slice));
     BL_TRY(bl_stream_write(l->stream, &l->weight.slice, 0, data, 4 * 8 * sizeof(float)));
@@ -304,7 +304,7 @@ static size_t cache_taken(const char *dir)
     bl_device *d = NULL;
     VkPipelineCache cache = VK_NULL_HANDLE;
     fake.cache_data = SIZE_MAX;
-    if (bl_device_open(NULL, NULL, &d) != BL_OK || bl_pipeline_cache_open(d, dir, &cache) != BL_OK)
+    if (bl_device_open(NULL, NULL, &d) != BL_OK || bl_pipeline_cache_open(d, &(bl_cache_source){ .dir = dir }, &cache) != BL_OK)
         fail_msg("%s", bl_last_error());
     d->vk.DestroyPipelineCache(d->dev, cache, NULL);
     bl_device_close(&d);

@@ -29,6 +29,10 @@ if(TARGET blemish-cli)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
+if(NOT BLEMISH_SANITIZE AND TARGET blemish-cli)
+  add_test(NAME install COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/install.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+  set_tests_properties(install PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()
 add_executable(same_pixels ${CMAKE_CURRENT_LIST_DIR}/same_pixels.c)
 target_link_libraries(same_pixels PRIVATE blemish)
 
@@ -51,6 +55,11 @@ foreach(SOURCE IN LISTS TEST_SOURCES)
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endforeach()
+
+if(TARGET test_embedding)
+  find_package(Threads REQUIRED)
+  target_link_libraries(test_embedding PRIVATE Threads::Threads)
+endif()
 
 # Many whole generations, each with kernels compiled anew.
 foreach(NAME test_defence test_guide test_order test_size)
