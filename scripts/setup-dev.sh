@@ -3,7 +3,7 @@
 # software driver of trixie-backports (cooperative matrix, a three times faster lavapipe) and the test tools.
 # Idempotent: does nothing when everything is there. Asks for root (or sudo) only when something is missing.
 set -eu
-stock="python3 gcc clang cmake ninja-build git pkg-config zlib1g-dev libc6-dev chromium-common"
+stock="python3 gcc clang cmake ninja-build git pkg-config zlib1g-dev libc6-dev chromium-common mandoc zsh fish"
 newer="glslang-tools spirv-tools libvulkan-dev libvulkan-volk-dev vulkan-validationlayers mesa-vulkan-drivers
 vulkan-tools libcmocka-dev libstb-dev libjansson-dev libutf8proc-dev"
 
