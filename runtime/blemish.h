@@ -58,7 +58,8 @@ typedef struct bl_image {
     uint8_t *pixels; /* width * height * channels bytes, owned */
 } bl_image;
 
-/* Reads a PNG or JPEG file as `channels` (1 or 3) channels; alpha is composited on white. Refuses with BL_ERROR_INPUT what is broken,
+/* Reads a PNG or JPEG file as `channels` (1 or 3) channels; alpha is composited on white, and the picture is turned as its Exif
+ * orientation says. Refuses with BL_ERROR_INPUT what is broken,
  * truncated or larger than 16384 on a side or 64 Mpixel. *image is zeroed on failure. */
 BL_API bl_result bl_image_read(const char *path, uint32_t channels, bl_image *image);
 /* Frees the pixels and zeroes *image; a zeroed image is accepted. */

@@ -1,6 +1,7 @@
 /* Pictures: allocation, naming of formats, decoding behind the scanners, conversion to grey or RGB. Layer 0. */
 #include "image.h"
 #include "checked.h"
+#include "exif.h"
 #include "file.h"
 #include "jpeg.h"
 #include "png.h"
@@ -227,12 +228,13 @@ fail:
     return result;
 }
 
-static bl_result decode_png(const uint8_t *data, size_t size, uint32_t channels, bl_image *image)
+static bl_result decode_png(const uint8_t *data, size_t size, uint32_t channels, bl_image *image, uint32_t *orientation)
 {
     bl_result result = BL_OK;
     uint8_t *copy = NULL;
     bl_png_info info;
     BL_TRY(bl_png_scan(data, size, &info));
+    *orientation = info.orientation;
     if (info.color != 3)
         return decode_direct(data, size, png_budget(&info, size), info.width, info.height, channels, image);
     copy = bl_alloc(size, 1);
@@ -245,12 +247,13 @@ fail:
     return result;
 }
 
-static bl_result decode_jpeg(const uint8_t *data, size_t size, uint32_t channels, bl_image *image)
+static bl_result decode_jpeg(const uint8_t *data, size_t size, uint32_t channels, bl_image *image, uint32_t *orientation)
 {
     bl_jpeg_info info;
     const bl_result result = bl_jpeg_scan(data, size, &info);
     if (result != BL_OK)
         return result;
+    *orientation = info.orientation;
     /* stb pads to whole MCUs of up to 32 pixels; per component a byte of samples and, if progressive, two of coefficients; then RGB. */
     const size_t padded = (size_t)(info.width + 31) * (info.height + 31);
     const size_t budget = padded * info.components * 3 + padded * 4 + ((size_t)1 << 20);
@@ -259,16 +262,24 @@ static bl_result decode_jpeg(const uint8_t *data, size_t size, uint32_t channels
 
 bl_result bl_image_decode(const uint8_t *data, size_t size, uint32_t channels, bl_image *image)
 {
+    bl_result result = BL_OK;
+    uint32_t orientation = 1;
     *image = (bl_image){ 0 };
     if (channels != 1 && channels != 3)
         return bl_fail(BL_ERROR_USAGE, "pictures are read with 1 or 3 channels, not %u", channels);
     if (size > BL_IMAGE_MAX_FILE)
         return bl_fail(BL_ERROR_INPUT, "the file has %zu bytes, at most %d are read", size, BL_IMAGE_MAX_FILE);
     if (bl_png_is(data, size))
-        return decode_png(data, size, channels, image);
-    if (bl_jpeg_is(data, size))
-        return decode_jpeg(data, size, channels, image);
-    return refuse_format(data, size);
+        BL_TRY(decode_png(data, size, channels, image, &orientation));
+    else if (bl_jpeg_is(data, size))
+        BL_TRY(decode_jpeg(data, size, channels, image, &orientation));
+    else
+        BL_TRY(refuse_format(data, size));
+    result = bl_exif_turn(orientation, image);
+    if (result != BL_OK)
+        bl_image_free(image);
+fail:
+    return result;
 }
 
 bl_result bl_image_read(const char *path, uint32_t channels, bl_image *image)

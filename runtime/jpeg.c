@@ -1,5 +1,6 @@
 /* JPEG: segments and a walk through the entropy-coded data that keeps no pixels. Layer 0. */
 #include "jpeg.h"
+#include "exif.h"
 #include "image.h"
 #include <string.h>
 
@@ -146,6 +147,7 @@ typedef struct scanner {
     component components[3];
     uint32_t mcu_columns, mcu_rows;
     uint32_t restart_interval;
+    uint32_t orientation;           /* 0: nothing said so far */
     huffman tables[2][4];           /* DC, AC */
     /* The current scan. */
     uint32_t count;
@@ -463,6 +465,8 @@ static bl_result scan_segments(scanner *s)
             BL_TRY(read_frame(s, marker, p, n - 2));
         else if (marker == 0xc4)
             BL_TRY(read_huffman(s, p, n - 2));
+        else if (marker == 0xe1 && n > 8 && !memcmp(p, "Exif\0", 6) && !s->orientation)
+            s->orientation = bl_exif_orientation(p + 6, n - 8);
         else if (marker == 0xdd && n == 4)
             s->restart_interval = get16(p);
         else if (marker == 0xdc)
@@ -495,6 +499,7 @@ bl_result bl_jpeg_scan(const uint8_t *data, size_t size, bl_jpeg_info *info)
     s->at = 2;
     s->info = info;
     BL_TRY(scan_segments(s));
+    info->orientation = BL_MAX(s->orientation, 1);
     if (!info->scans)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "JPEG: no picture before the end marker"));
     for (uint32_t i = 0; i < info->components; i++)

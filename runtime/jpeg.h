@@ -12,6 +12,7 @@ typedef struct bl_jpeg_info {
     uint32_t components;  /* 1 or 3 */
     bool progressive;
     uint32_t scans;
+    uint32_t orientation; /* of Exif, 1-8 */
 } bl_jpeg_info;
 
 bool bl_jpeg_is(const uint8_t *data, size_t size);

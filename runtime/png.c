@@ -1,5 +1,6 @@
 /* PNG: chunks, the scan, texts, the encoder. Layer 0. */
 #include "png.h"
+#include "exif.h"
 #include "checked.h"
 #include "file.h"
 #include "image.h"
@@ -145,6 +146,8 @@ bl_result bl_png_scan(const uint8_t *data, size_t size, bl_png_info *info)
             if (pixels)
                 BL_TRY(bl_fail(BL_ERROR_INPUT, "PNG: chunk %s at byte %zu comes after the pixels", c.type, c.at));
             BL_TRY(chunk_is(&c, "PLTE") ? scan_palette(&c, info) : scan_transparency(&c, info));
+        } else if (chunk_is(&c, "eXIf") && !info->orientation) {
+            info->orientation = bl_exif_orientation(c.data, c.size);
         } else if (chunk_is(&c, "IEND")) {
             break;
         } else if (chunk_is(&c, "IHDR")) {
@@ -154,6 +157,7 @@ bl_result bl_png_scan(const uint8_t *data, size_t size, bl_png_info *info)
                            chunk_is(&c, "CgBI") ? " (Apple's own variant of PNG)" : ""));
         }
     }
+    info->orientation = BL_MAX(info->orientation, 1);
     if (!pixels)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "PNG: no pixel data (IDAT)"));
     if (c.size)

@@ -21,6 +21,7 @@ typedef struct bl_png_info {
     uint32_t transparency_size;
     size_t color_at;               /* where in the file the colour type stands */
     size_t transparency_type_at;   /* where the name of the tRNS chunk stands; 0: there is none */
+    uint32_t orientation;          /* of Exif, 1-8 */
 } bl_png_info;
 
 bool bl_png_is(const uint8_t *data, size_t size);

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "image_files.h"
+#include "exif.h"
 #include "png.h"
 #include <math.h>
 #include <stdio.h>
@@ -178,6 +179,48 @@ static void test_interlaced(void **state)
     pixels(raw, n);
     end();
     expect_pixels(1, 9, 11, want);
+}
+
+/* One byte order or the other, an entry before it; 2 x 3 pixels, numbered. Where each orientation puts the numbers is written down from
+ * the meanings in the specification: the stored row 0 is seen at the top, top, bottom, bottom, left, right, right, left. */
+static void test_orientation(void **state)
+{
+    (void)state;
+    static const struct { uint32_t value; bool swapped; uint8_t seen[6]; } cases[] = {
+        { 1, false, { 0, 1, 2, 3, 4, 5 } }, { 2, false, { 1, 0, 3, 2, 5, 4 } }, { 3, false, { 5, 4, 3, 2, 1, 0 } },
+        { 4, false, { 4, 5, 2, 3, 0, 1 } }, { 5, true, { 0, 2, 4, 1, 3, 5 } }, { 6, true, { 4, 2, 0, 5, 3, 1 } },
+        { 7, true, { 5, 3, 1, 4, 2, 0 } }, { 8, true, { 1, 3, 5, 0, 2, 4 } },
+        { 0, false, { 0, 1, 2, 3, 4, 5 } }, { 9, false, { 0, 1, 2, 3, 4, 5 } }, { 0x106, false, { 0, 1, 2, 3, 4, 5 } },
+    };
+    static const uint8_t rows[] = { 0, 0, 1, 0, 2, 3, 0, 4, 5 };
+    for (size_t i = 0; i < 2 * BL_COUNT(cases); i++) {
+        const bool little = i & 1;
+        const uint8_t high = (uint8_t)(cases[i / 2].value >> 8), low = (uint8_t)cases[i / 2].value;
+        uint8_t big_exif[] = { 'M', 'M', 0, '*', 0, 0, 0, 8, 0, 2, 1, 0x10, 0, 2, 0, 0, 0, 1, 'x', 0, 0, 0,
+                               1, 0x12, 0, 3, 0, 0, 0, 1, high, low, 0, 0, 0, 0, 0, 0 };
+        uint8_t little_exif[] = { 'I', 'I', '*', 0, 8, 0, 0, 0, 2, 0, 0x10, 1, 2, 0, 1, 0, 0, 0, 'x', 0, 0, 0,
+                                  0x12, 1, 3, 0, 1, 0, 0, 0, low, high, 0, 0, 0, 0, 0, 0 };
+        header(2, 3, 8, 0);
+        chunk("eXIf", little ? little_exif : big_exif, sizeof(big_exif));
+        pixels(rows, sizeof(rows));
+        end();
+        expect_pixels(1, cases[i / 2].swapped ? 3 : 2, cases[i / 2].swapped ? 2 : 3, cases[i / 2].seen);
+    }
+    /* cut off anywhere, and offsets that lead nowhere: as it is stored */
+    uint8_t exif[] = { 'M', 'M', 0, '*', 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0 };
+    for (size_t n = 0; n < sizeof(exif); n++) {
+        uint8_t *copy = malloc(n ? n : 1);
+        assert_non_null(copy);
+        memcpy(copy, exif, n);
+        assert_int_equal(bl_exif_orientation(copy, n), 1);
+        free(copy);
+    }
+    assert_int_equal(bl_exif_orientation(exif, sizeof(exif)), 6);
+    for (uint32_t at = 0; at < 256; at++) {
+        exif[4] = (uint8_t)(at & 1 ? 0xff : 0);
+        exif[7] = (uint8_t)at;
+        assert_true(bl_exif_orientation(exif, sizeof(exif)) == (at == 8 ? 6 : 1));
+    }
 }
 
 static void test_hostile_png(void **state)
@@ -612,6 +655,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_png_kinds, start, stop),
         cmocka_unit_test_setup_teardown(test_palette, start, stop),
         cmocka_unit_test_setup_teardown(test_interlaced, start, stop),
+        cmocka_unit_test_setup_teardown(test_orientation, start, stop),
         cmocka_unit_test_setup_teardown(test_hostile_png, start, stop),
         cmocka_unit_test_setup_teardown(test_bomb, start, stop),
         cmocka_unit_test_setup_teardown(test_other_formats, start, stop),

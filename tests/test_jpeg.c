@@ -87,6 +87,20 @@ static void test_jpeg(void **state)
     assert_true(info.progressive);
     assert_int_equal(info.scans, 10);
     assert_int_equal(info.components, 3);
+    assert_int_equal(info.orientation, 1);
+
+    /* on its side: 12 x 20, whatever the next segment of that kind says */
+    static const uint8_t side[] = "\xff\xe1\0\x1e" "Exif\0\0" "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0";
+    static const uint8_t other[] = "\xff\xe1\0\x1e" "Exif\0\0" "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0";
+    bl_image stored = accept(3);
+    insert(2, other, sizeof(other) - 1);
+    insert(2, side, sizeof(side) - 1);
+    bl_image image = accept(3);
+    assert_int_equal(image.width, 12);
+    assert_int_equal(image.height, 20);
+    assert_memory_equal(image.pixels + 11 * 3, stored.pixels, 3); /* the stored top left is seen at the top right */
+    bl_image_free(&image);
+    bl_image_free(&stored);
 }
 
 static void test_truncated_jpeg(void **state)
