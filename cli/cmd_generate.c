@@ -10,13 +10,13 @@
 #include <string.h>
 
 typedef struct generate_values {
-    const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *out;
+    const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *rng, *out;
     const char *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
     float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain;
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
     seed_value seed;
-    bool force, dry_run, words_mean, no_mask_out, whole, save_region, save_attention, save_photo;
+    bool force, dry_run, karras, words_mean, no_mask_out, whole, save_region, save_attention, save_photo;
     session_options on;
 } generate_values;
 
@@ -82,7 +82,9 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.strength = v->strength;
     options.guidance = v->guidance;
     options.seed = seed;
+    options.rng = v->rng;
     options.scheduler = v->scheduler;
+    options.karras = v->karras;
     options.spacing = v->spacing;
     options.method = v->method;
     options.object = v->object;
@@ -518,6 +520,9 @@ static const cli_option options[] = {
 
     { .group = "How to make it", .name = "seed", .letter = 's', .argument = "N|random", .type = OPTION_SEED, AT(seed), .value = "42",
       .help = "the same seed gives the same picture; below 2^64. The one drawn by \"random\" is printed and stored" },
+    { .name = "rng", .argument = "NAME", .type = OPTION_CHOICE, .choices = "philox|torch-cuda|torch-cpu", AT(rng), .value = "philox",
+      .help = "where noise comes from: philox, the same on every device; or what torch makes of the seed, on CUDA (up to 768x768 pixels) "
+              "or on the processor" },
     { .name = "steps", .argument = "N", .type = OPTION_WHOLE, .min = 1, .max = 1000, AT(steps), .value = "50",
       .help = "steps of the scheduler: more take longer" },
     { .name = "guidance", .letter = 'g', .argument = "X", .type = OPTION_NUMBER, .min = 1, .max = 100, AT(guidance), .value = "7.5",
@@ -526,11 +531,13 @@ static const cli_option options[] = {
       .help = "of the picture; Stable Diffusion needs multiples of 64", .otherwise = "the model's own" },
     { .name = "height", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8, AT(height),
       .help = "of the picture; Stable Diffusion needs multiples of 64", .otherwise = "the model's own" },
-    { .name = "scheduler", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ddim|pndm|pndm-diffusers", AT(scheduler),
-      .help = "pndm-diffusers starts in mid-table as diffusers does, for comparison",
+    { .name = "scheduler", .argument = "NAME", .type = OPTION_CHOICE, .choices = "ddim|pndm|pndm-diffusers|euler|euler-a|dpm++2m|lcm",
+      AT(scheduler), .help = "euler-a adds noise in every step; lcm is for models distilled for it, with 4 to 8 steps and a guidance of 1 "
+      "to 2; pndm-diffusers starts in mid-table as diffusers does, for comparison",
       .otherwise = "ddim with method cut, else what scheduler_config.json says" },
     { .name = "spacing", .argument = "NAME", .type = OPTION_CHOICE, .choices = "leading|trailing|linspace", AT(spacing),
       .help = "which timesteps are visited", .otherwise = "what scheduler_config.json says" },
+    { .name = "karras", .type = OPTION_FLAG, AT(karras), .help = "Karras sigmas, with scheduler euler or dpm++2m" },
     { .group = "How the defect is made", .name = "method", .argument = "NAME", .type = OPTION_CHOICE, .choices = "cut|anomalyany|attend|sd",
       AT(method),
       .help = "cut: attention is driven onto the guided words inside the mask by gradient steps on the latents. anomalyany: the authors' "

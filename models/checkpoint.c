@@ -380,8 +380,8 @@ fail:
     return done(s, result);
 }
 
-bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, uint32_t steps,
-                           bl_stage *s)
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, bool noisy,
+                           uint32_t steps, bl_stage *s)
 {
     bl_result result = BL_OK;
     const bl_shape one = { 1, h, w, c->unet.in_channels };
@@ -401,7 +401,8 @@ bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint
     const bl_value prediction = bl_unet_build(&net, &c->unet, x, s->freqs, s->context, NULL, gained ? &gain : NULL);
     s->history = bl_graph_input(g, "history", (bl_shape){ 4, h, w, one.c }, BL_F32);
     s->prediction = bl_graph_keep(g, bl_graph_guidance(g, prediction, branches));
-    bl_graph_scheduler_step(g, s->prediction, BL_NONE, s->x, s->history);
+    s->drawn = noisy ? bl_graph_input(g, "drawn noise", one, BL_F32) : BL_NONE;
+    bl_graph_scheduler_step(g, s->prediction, s->drawn, s->x, s->history);
     if (masked) {
         s->mask = bl_graph_input(g, "mask", (bl_shape){ 1, h, w, 1 }, BL_F32);
         s->source = bl_graph_input(g, "source", one, BL_F32);

@@ -43,7 +43,7 @@ typedef struct bl_stage {
     bl_exec *exec;
     bl_value x;                      /* main input */
     bl_value freqs, context;         /* U-Net: timestep frequencies, text embedding */
-    bl_value history, source, noise, mask;  /* sampling: see bl_stage_sampler */
+    bl_value history, source, noise, mask, drawn; /* sampling: see bl_stage_sampler */
     bl_value prediction;             /* sampling: of the U-Net, after guidance, fp32 like x */
     bl_value gain, gain_masks[BL_MAX_LEVELS]; /* see bl_unet_gain */
     bl_value out;                    /* kept output */
@@ -78,9 +78,9 @@ bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_na
 /* One step of sampling: U-Net for `branches` prompts (2: unconditional first), guidance, scheduler and, if `masked`, blending with the
  * source outside the mask. x: sample [1,h,w,latent], updated in place, history [4,h,w,latent], source and noise [1,h,w,latent],
  * mask [1,h,w,1], all fp32. The step table has room for `steps` rows. `gained`: attention logits of the last prompt are raised by `gain`
- * [1,1,1,positions] times `gain_masks`. */
-bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, uint32_t steps,
-                           bl_stage *out);
+ * [1,1,1,positions] times `gain_masks`. `noisy`: the scheduler adds noise, drawn [1,h,w,latent] fp32, written before every step. */
+bl_result bl_stage_sampler(bl_checkpoint *c, uint32_t branches, uint32_t h, uint32_t w, bool masked, bool gained, bool noisy,
+                           uint32_t steps, bl_stage *out);
 
 /* Text embedding of `count` rows of ids, out [count, positions, channels]. */
 bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, float *out);

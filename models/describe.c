@@ -107,11 +107,12 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     char seed[24], line[512];
     *json = *text = NULL;
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
-    json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "program", "blemish",
-        "version", bl_version(), "model", d->model->name, "prompt", d->words->prompt, "negative_prompt", negative, "width", (int)d->width,
-        "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "scheduler", scheduler,
-        "spacing", bl_spacing_name(d->scheduler->spacing), "prediction", prediction, "precision",
-        precision, "device", c->device->info.name, "caps", c->caps);
+    json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s}",
+        "program", "blemish", "version", bl_version(), "model", d->model->name, "prompt", d->words->prompt, "negative_prompt", negative,
+        "width", (int)d->width, "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "rng",
+        d->rng, "scheduler", scheduler, "spacing", bl_spacing_name(d->scheduler->spacing), "karras",
+        bl_scheduler_is_karras(d->scheduler), "prediction", prediction, "precision", precision, "device", c->device->info.name, "caps",
+        c->caps);
     json_object_set_new(object, "plan", plan_json(d->model->checkpoint));
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
@@ -120,8 +121,9 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
         json_object_set_new(object, "method", method_json(d));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
-    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
-             shortest(d->guidance), seed, d->width, d->height, o->photo ? ", Denoising strength: " : "");
+    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s%s, CFG scale: %g, Seed: %s, RNG: %s, Size: %ux%u%s", d->steps, scheduler,
+             bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", shortest(d->guidance), seed, d->rng, d->width, d->height,
+             o->photo ? ", Denoising strength: " : "");
     const size_t size = strlen(d->words->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
     *text = bl_alloc(size, 1);
     if (!*text)

@@ -4,7 +4,7 @@
 #include "image.h"
 #include "method.h"
 #include "model.h"
-#include "noise.h"
+#include "noise_source.h"
 #include "sample.h"
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +20,8 @@ typedef struct job {
     float strength, guidance;
     bl_scheduler_config scheduler;
     bl_schedule schedule;
+    bl_noise_source numbers;     /* of the seed: encoder, start, then every step */
+    bl_noise_source drawing;     /* the same, gone on with the steps of one run */
     bl_method_spec spec;
     bool guided;                 /* there are words to guide: maps, mask, attention */
     bool changes;                /* the mask of what changed is wanted */
@@ -38,7 +40,7 @@ typedef struct job {
     double flops, sampler_flops, decode_flops;
 } job;
 
-static void draw_noise(void *context, uint32_t step, float *noise);
+static void draw_blend_noise(void *context, uint32_t step, float *noise);
 static void note_update(void *context, const bl_update *u);
 
 static bl_result check_range(const char *name, float v, float low, float high)
@@ -185,9 +187,22 @@ static bl_result fill_in_schedule(job *j)
     m->last = last - 1;
     m->image_steps = (uint32_t)(j->steps * (double)j->strength + 1e-6);
     if (m->kind == BL_METHOD_ANOMALYANY && (m->odd & BL_ODD_BLEND)) {
-        m->draw = draw_noise;
-        return bl_schedule_blend_before(&j->scheduler, &j->schedule);
+        m->draw = draw_blend_noise;
+        bl_schedule_blend_before(&j->schedule);
     }
+    return BL_OK;
+}
+
+static bl_result begin_noise(job *j)
+{
+    bl_rng rng;
+    const bl_result result = bl_rng_parse(j->o->rng, &rng);
+    if (result != BL_OK)
+        return result;
+    if (rng == BL_RNG_TORCH_CUDA && j->values > BL_TORCH_CUDA_MAX)
+        return bl_fail(BL_ERROR_USAGE, "rng torch-cuda: above %d latents (such as 768x768 pixels has) torch's numbers depend on the GPU; "
+                       "%u x %u pixels have %zu", BL_TORCH_CUDA_MAX, j->width, j->height, j->values);
+    bl_noise_source_begin(&j->numbers, rng, j->o->seed);
     return BL_OK;
 }
 
@@ -222,10 +237,11 @@ static bl_result fill_in(job *j)
     j->w = j->width / f;
     j->branches = j->guidance == 1 ? 1 : 2;
     j->values = (size_t)c->unet.in_channels * j->h * j->w;
+    BL_TRY(begin_noise(j));
     BL_TRY(fill_in_method(j));
     BL_TRY(fill_in_mask(j));
     j->scheduler = c->scheduler;
-    BL_TRY(bl_scheduler_config_override(&j->scheduler, scheduler_of(j), o->spacing));
+    BL_TRY(bl_scheduler_config_override(&j->scheduler, scheduler_of(j), o->spacing, o->karras));
     BL_TRY(bl_schedule_create(&j->scheduler, j->steps, o->photo ? (double)j->strength : 1, 0, j->guidance, &j->schedule));
     BL_TRY(fill_in_schedule(j));
     const size_t words = (size_t)j->branches * c->text.positions * c->text.channels;
@@ -380,7 +396,7 @@ static bl_result encode_photo(job *j)
     if (j->o->mask || j->shape)
         BL_TRY(make_mask(j)); /* before the device works for one that cannot be */
     BL_TRY(bl_encode_image(j->c, &j->photo, mean, log_variance));
-    bl_noise_normal(j->o->seed, BL_NOISE_VAE, 0, j->values, noise);
+    bl_noise_source_draw(&j->numbers, BL_NOISE_VAE, 0, j->values, noise);
     bl_sample_posterior(j->c->vae.scaling, mean, log_variance, noise, j->values, j->source);
 fail:
     bl_free(moments);
@@ -400,10 +416,16 @@ static bl_result check_picture(const bl_image *image)
 /* --- the method ----------------------------------------------------------------------------------------------------------- */
 
 /* Noise of the blending of a step; the first one is that of a run without a method. */
-static void draw_noise(void *context, uint32_t step, float *noise)
+static void draw_blend_noise(void *context, uint32_t step, float *noise)
 {
     const job *j = context;
     bl_noise_normal(j->o->seed, BL_NOISE_BLEND, step * (uint64_t)j->values, j->values, noise);
+}
+
+static void draw_step_noise(void *context, uint32_t step, float *noise)
+{
+    job *j = context;
+    bl_noise_source_draw(&j->drawing, BL_NOISE_STEP, step * (uint64_t)j->values, j->values, noise);
 }
 
 static void note_update(void *context, const bl_update *u)
@@ -473,7 +495,8 @@ static bl_sample_input input_of(job *j, bool plain)
 {
     return (bl_sample_input){ .name = plain ? "normal" : "unet", .h = j->h, .w = j->w, .embedding = plain ? j->normal : j->embedding,
         .branches = j->branches, .start = j->start, .source = j->source, .noise = j->noise, .mask = j->mask, .schedule = &j->schedule,
-        .gain_masks = j->spec.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL, .before = j->guided && !plain ? before_step : NULL,
+        .draw = draw_step_noise, .gain_masks = j->spec.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL,
+        .before = j->guided && !plain ? before_step : NULL,
         .after = plain ? after_plain_step : after_step, .context = j };
 }
 
@@ -516,8 +539,10 @@ static bl_result sample_all(job *j)
 {
     bl_result result = BL_OK;
     const bl_sample_input in = input_of(j, false), plain = input_of(j, true);
+    j->drawing = j->numbers;
     BL_TRY(bl_sample(j->c, &j->sampler, &in, j->latents));
     if (j->changes) {
+        j->drawing = j->numbers;
         j->plain = bl_alloc(j->values, sizeof(float));
         if (!j->plain)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
@@ -599,11 +624,11 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     BL_TRY(fill_in(&j));
     bl_checkpoint_begin(j.c, false);
     BL_TRY(encode_prompts(&j));
-    bl_noise_normal(options->seed, BL_NOISE_LATENTS, 0, j.values, j.noise);
     if (options->photo) {
         BL_TRY(bl_context_cancelled(j.c->context));
         BL_TRY(encode_photo(&j));
     }
+    bl_noise_source_draw(&j.numbers, BL_NOISE_LATENTS, 0, j.values, j.noise);
     for (size_t i = 0; i < j.values; i++)
         j.start[i] = options->photo
             ? j.schedule.start_x * j.source[i] + j.schedule.start_n * j.noise[i] : j.schedule.init_sigma * j.noise[i];
@@ -621,7 +646,7 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
     BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.spec,
-        .words = &j.words,
+        .words = &j.words, .rng = bl_rng_name(j.numbers.rng),
         .mask_shape = j.shape,
         .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
         &out->parameters_text));

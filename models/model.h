@@ -17,6 +17,7 @@ typedef struct bl_description {
     const bl_method_spec *method;
     const bl_words *words;
     const char *mask_shape;  /* of the one drawn; NULL: none is */
+    const char *rng;
     uint32_t width, height, steps;
     float strength, guidance;
 } bl_description;

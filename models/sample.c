@@ -26,7 +26,8 @@ static bl_result check_step(const bl_checkpoint *c, const bl_stage *s, uint32_t 
 
 bl_result bl_sample_stage(bl_checkpoint *c, const bl_sample_input *in, bl_stage *s)
 {
-    return bl_stage_sampler(c, in->branches, in->h, in->w, in->mask != NULL, in->gain_masks != NULL, in->schedule->count, s);
+    return bl_stage_sampler(c, in->branches, in->h, in->w, in->mask != NULL, in->gain_masks != NULL, in->schedule->noisy,
+                            in->schedule->count, s);
 }
 
 /* What `before` may change, at first all of it. */
@@ -74,9 +75,12 @@ bl_result bl_sample(bl_checkpoint *c, const bl_stage *s, const bl_sample_input *
     const size_t values = (size_t)channels * in->h * in->w, words = (size_t)in->branches * c->text.positions * c->text.channels;
     float *scratch = bl_alloc(4 * values, sizeof(*scratch)), *embedding = bl_alloc(words, sizeof(*embedding));
     float *noise = bl_alloc(values, sizeof(*noise)), *gain = bl_alloc(c->text.positions, sizeof(*gain));
+    float *drawn = in->schedule->noisy ? bl_alloc(values, sizeof(*drawn)) : NULL;
     bl_sample_state state = { latents, embedding, noise, gain, BL_SAMPLE_ALL };
-    if (!scratch || !embedding || !noise || !gain)
+    if (!scratch || !embedding || !noise || !gain || (in->schedule->noisy && !drawn))
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
+    if (in->schedule->noisy && !in->draw)
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "the scheduler adds noise, and nothing draws it"));
     memcpy(latents, in->start, values * sizeof(*latents));
     memcpy(embedding, in->embedding, words * sizeof(*embedding));
     if (in->mask)
@@ -88,6 +92,10 @@ bl_result bl_sample(bl_checkpoint *c, const bl_stage *s, const bl_sample_input *
         if (in->before)
             BL_TRY(in->before(in->context, i, &state));
         BL_TRY(write_state(c, s, in, &state, scratch));
+        if (in->schedule->noisy) {
+            in->draw(in->context, i, drawn);
+            BL_TRY(write_latents(s, s->drawn, drawn, channels, in->h, in->w, scratch));
+        }
         BL_TRY(bl_exec_run(s->exec));
         BL_TRY(check_step(c, s, i + 1, steps));
         longest = i > 1 ? BL_MAX(longest, bl_exec_longest(s->exec)) : bl_exec_longest(s->exec);
@@ -105,6 +113,7 @@ fail:
     bl_free(embedding);
     bl_free(noise);
     bl_free(gain);
+    bl_free(drawn);
     return result;
 }
 

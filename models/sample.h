@@ -25,6 +25,8 @@ typedef struct bl_sample_input {
     const float *mask;              /* [h, w], 1 where the picture may change; NULL: everywhere */
     float *const *gain_masks;       /* by level, [h >> level, w >> level]: where attention is raised; NULL: nowhere */
     const bl_schedule *schedule;
+    /* Draws the normal numbers [channels, h, w] that the schedule adds in a step; only if it is noisy. */
+    void (*draw)(void *context, uint32_t step, float *noise);
     bl_result (*before)(void *context, uint32_t step, bl_sample_state *state); /* NULL: nothing changes */
     bl_result (*after)(void *context, uint32_t step, const float *latents);   /* sees the latents after every step; may be NULL */
     void *context;

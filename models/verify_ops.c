@@ -303,9 +303,9 @@ fail:
 
 /* --- schedulers ------------------------------------------------------------------------------------------------------ */
 
-/* The scheduler kernel on a synthetic model, 0.1 x sin(t), from x0 at the first noise level. */
+/* The scheduler kernel on a synthetic model, 0.1 x sin(t) of what it sees, from x[0 .. n-1] on. */
 static bl_result run_schedule(bl_verifier *v, const bl_schedule *schedule, uint32_t channels, uint32_t h, uint32_t w, const float *noise,
-                              float *x, float *model_in)
+                              const float *t, float *x, float *model_in)
 {
     bl_result result = BL_OK;
     bl_graph *g = NULL;
@@ -327,7 +327,7 @@ static bl_result run_schedule(bl_verifier *v, const bl_schedule *schedule, uint3
     for (uint32_t i = 0; i < schedule->count; i++) {
         for (size_t k = 0; k < n; k++) {
             model_in[i * n + k] = schedule->steps[i].in_scale * x[i * n + k];
-            e[k] = (float)(0.1 * (double)x[i * n + k] * sin((double)schedule->steps[i].t));
+            e[k] = (float)(0.1 * (double)model_in[i * n + k] * sin((double)t[i]));
         }
         BL_TRY(bl_exec_write(exec, output, e, n));
         if (noise)
@@ -342,6 +342,49 @@ fail:
     return result;
 }
 
+/* The configuration that a row speaks of: settings of its class in diffusers, and "cls" for its name. */
+static bl_result read_settings(const bl_verifier *v, const json_t *settings, bl_scheduler_config *config)
+{
+    bl_result result = BL_OK;
+    json_t *cls = json_object_get(settings, "cls");
+    const bool dpm = json_is_string(cls) && !strcmp(json_string_value(cls), "DPMSolverMultistepScheduler");
+    /* before 0.26 diffusers had no final_sigmas_type, and DPM-Solver no other end than sigma_min */
+    json_t *all = json_pack("{s:s, s:f, s:f, s:s, s:O}", "beta_schedule", "scaled_linear", "beta_start", 0.00085, "beta_end", 0.012,
+                            "final_sigmas_type", dpm ? "sigma_min" : "zero", "_class_name", cls);
+    NEED(all && !json_object_update(all, (json_t *)settings));
+    BL_TRY(bl_scheduler_config_parse(all, "settings", config));
+    if (config->kind == BL_SCHEDULER_PNDM)
+        config->kind = BL_SCHEDULER_PNDM_DIFFUSERS;
+fail:
+    json_decref(all);
+    return result;
+}
+
+/* What a whole run starts from, and its levels; Euler's are on the scale of x0 + sigma noise. */
+static bl_result verify_start(bl_verifier *v, const char *name, const bl_scheduler_config *config, uint32_t steps, bool euler)
+{
+    bl_result result = BL_OK;
+    bl_schedule s = { 0 };
+    char golden[64];
+    float *sigmas = NULL;
+    BL_TRY(bl_schedule_create_from(config, steps, 0, 0, 1, &s));
+    sigmas = bl_alloc((size_t)s.count + 1, sizeof(*sigmas));
+    NEED(sigmas);
+    for (uint32_t i = 0; i <= s.count; i++)
+        sigmas[i] = (float)sqrt((1 - s.abar[i]) / s.abar[i]);
+    /* at timestep 0 the reference's fp32 leaves four digits of 1 - abar */
+    const double bound = s.steps[0].t > 0 ? 1e-6 : 3e-5;
+    const float init = euler ? s.init_sigma / s.start_x : s.init_sigma;
+    snprintf(golden, sizeof(golden), "%s.init_noise_sigma", name);
+    bl_expect(v, golden, &init, 1, euler ? bound : 0, NULL);
+    snprintf(golden, sizeof(golden), "%s.sigmas", name);
+    bl_expect(v, golden, sigmas, (size_t)s.count + 1, bound, NULL);
+fail:
+    bl_schedule_free(&s);
+    bl_free(sigmas);
+    return result;
+}
+
 /* One row: {"cls": "DDIMScheduler", "steps": 10, "start": 0, ...}. */
 static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t *settings, const float *x0, const float *noise,
                                  const bl_file_tensor *shape)
@@ -351,24 +394,18 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
     char golden[64];
     const uint32_t c = (uint32_t)shape->dims[1], h = (uint32_t)shape->dims[2], w = (uint32_t)shape->dims[3];
     const size_t n = (size_t)shape->count;
-    const char *cls = json_string_value(json_object_get(settings, "cls"));
-    const char *prediction = json_string_value(json_object_get(settings, "prediction_type"));
+    bl_scheduler_config config;
     float *x = NULL, *model_in = NULL, *t = NULL, *drawn = NULL;
-    const bool ddim = cls && !strcmp(cls, "DDIMScheduler");
-    if (!ddim && (!cls || strcmp(cls, "PNDMScheduler"))) {
-        static const char *const parts[] = { "timesteps", "x", "model_in", "sigmas", "noise", "init_noise_sigma" };
+    BL_TRY(read_settings(v, settings, &config));
+    if (config.kind == BL_SCHEDULER_DPMPP_2M && config.karras && !json_object_get(settings, "final_sigmas_type")) {
+        static const char *const parts[] = { "timesteps", "x", "model_in", "init_noise_sigma" };
         for (size_t i = 0; i < BL_COUNT(parts); i++) {
             snprintf(golden, sizeof(golden), "%s.%s", name, parts[i]);
             if (bl_golden_has(v, golden))
-                bl_skip(v, golden, "this scheduler is not built yet");
+                bl_skip(v, golden, "diffusers before 0.22 steps between rounded timesteps here, not between the Karras sigmas");
         }
         return BL_OK;
     }
-    const bl_scheduler_config config = { .kind = ddim ? BL_SCHEDULER_DDIM : BL_SCHEDULER_PNDM_DIFFUSERS, .spacing = BL_SPACING_LEADING,
-        .prediction = prediction && !strcmp(prediction, "v_prediction") ? BL_PREDICT_V : BL_PREDICT_EPSILON,
-        .betas = BL_BETAS_SCALED_LINEAR, .beta_start = 0.00085, .beta_end = 0.012, .train_steps = 1000,
-        .steps_offset = (uint32_t)json_integer_value(json_object_get(settings, "steps_offset")),
-        .set_alpha_to_one = json_is_true(json_object_get(settings, "set_alpha_to_one")) };
     BL_TRY(bl_schedule_create_from(&config, (uint32_t)json_integer_value(json_object_get(settings, "steps")),
                                    (uint32_t)json_integer_value(json_object_get(settings, "start")),
                                    json_number_value(json_object_get(settings, "eta")), 1, &schedule));
@@ -376,26 +413,38 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
     model_in = bl_alloc(schedule.count * n, sizeof(*model_in));
     t = bl_alloc(schedule.count, sizeof(*t));
     NEED(x && model_in && t);
-    for (uint32_t i = 0; i < schedule.count; i++)
+    const bool euler = config.kind == BL_SCHEDULER_EULER || config.kind == BL_SCHEDULER_EULER_ANCESTRAL;
+    const bool whole = !json_integer_value(json_object_get(settings, "start")); /* a whole run starts from x0 as it is */
+    BL_TRY(verify_start(v, name, &config, (uint32_t)json_integer_value(json_object_get(settings, "steps")), euler));
+    bool between = false; /* timesteps are not whole: then the reference's are as exact as seventh powers of fp32 sigmas */
+    for (uint32_t i = 0; i < schedule.count; i++) {
         t[i] = schedule.steps[i].t;
+        between |= t[i] != floorf(t[i]);
+    }
     snprintf(golden, sizeof(golden), "%s.timesteps", name);
-    bl_expect(v, golden, t, schedule.count, 0, NULL);
-    snprintf(golden, sizeof(golden), "%s.init_noise_sigma", name);
-    bl_expect(v, golden, &schedule.init_sigma, 1, 0, NULL);
+    bl_expect(v, golden, t, schedule.count, between ? 1e-5 : 0, NULL);
+    if (bl_golden_has(v, golden)) { /* for the model: x is about the steps alone */
+        bl_free(t);
+        BL_TRY(bl_golden_missing(t = bl_golden_sized(v, golden, schedule.count)));
+    }
     snprintf(golden, sizeof(golden), "%s.noise", name);
     const bl_file_tensor *drawn_shape = NULL;
     if (bl_golden_has(v, golden))
         drawn = bl_golden(v, golden, &drawn_shape);
     if (drawn_shape && drawn_shape->count != schedule.count * n)
         BL_TRY(bl_fail(BL_ERROR_INPUT, "%s has %llu values", golden, (unsigned long long)drawn_shape->count));
-    const bool whole = !json_integer_value(json_object_get(settings, "start")); /* a whole run starts from x0 as it is */
     for (size_t i = 0; i < n; i++)
         x[i] = whole ? schedule.init_sigma * x0[i] : schedule.start_x * x0[i] + schedule.start_n * noise[i];
-    BL_TRY(run_schedule(v, &schedule, c, h, w, drawn, x, model_in));
+    BL_TRY(run_schedule(v, &schedule, c, h, w, drawn, t, x, model_in));
+    for (size_t i = 0; euler && i < (schedule.count + 1) * n; i++)
+        x[i] /= (float)sqrt(schedule.abar[i / n]);
+    const double bound = t[0] > 0 ? 1e-5 : 3e-5;
     snprintf(golden, sizeof(golden), "%s.x", name);
-    bl_expect(v, golden, x, (schedule.count + 1) * n, 1e-5, NULL);
+    bl_expect(v, golden, x, (schedule.count + 1) * n, bound, NULL);
     snprintf(golden, sizeof(golden), "%s.model_in", name);
-    bl_expect(v, golden, model_in, schedule.count * n, 1e-5, NULL);
+    bl_expect(v, golden, model_in, schedule.count * n, bound, NULL);
+    snprintf(golden, sizeof(golden), "%s.last", name);
+    bl_expect(v, golden, x + schedule.count * n, n, bound, NULL);
 fail:
     bl_schedule_free(&schedule);
     bl_free(x);

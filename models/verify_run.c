@@ -392,10 +392,10 @@ static bl_result make_schedule(bl_verifier *v, bl_schedule *schedule)
     json_t *name = bl_golden_metadata(v, "scheduler");
     const bool pndm = json_is_string(name) && !strcmp(json_string_value(name), "PNDMScheduler");
     json_decref(name);
-    BL_TRY(bl_scheduler_config_override(&config, pndm ? "pndm-diffusers" : "ddim", NULL));
+    BL_TRY(bl_scheduler_config_override(&config, pndm ? "pndm-diffusers" : "ddim", NULL, false));
     BL_TRY(bl_schedule_create(&config, (uint32_t)bl_golden_number(v, "num_inference_steps", 0), bl_golden_number(v, "strength", 0), 0,
                               (float)bl_golden_number(v, "guidance_scale", 1), schedule));
-    BL_TRY(bl_schedule_blend_before(&config, schedule));
+    bl_schedule_blend_before(schedule);
 fail:
     return result;
 }

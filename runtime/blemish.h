@@ -206,8 +206,14 @@ typedef struct bl_generate_options {
     float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
     float guidance;              /* classifier-free guidance scale, 1-100; 1 turns it off; 0: 7.5 */
     uint64_t seed;               /* every 64-bit value is a seed */
-    const char *scheduler;       /* "ddim", "pndm" (the correct start), "pndm-diffusers" (as diffusers starts it in mid-table);
+    const char *rng;             /* where noise comes from: "philox", the same numbers on every device; "torch-cpu", "torch-cuda":
+                                    those that torch.randn makes of the seed there, in the order of the diffusers pipelines, within 2e-6
+                                    (torch-cpu looks at the lower 32 bits of the seed; torch-cuda up to 768x768 pixels). Masks and the
+                                    blending of "anomalyany" are philox always. NULL: "philox" */
+    const char *scheduler;       /* "ddim", "pndm" (the correct start), "pndm-diffusers" (as diffusers starts it in mid-table), "euler",
+                                    "euler-a" (ancestral), "dpm++2m", "lcm" (for models distilled for it: 4 to 8 steps, guidance 1 to 2);
                                     NULL: "ddim" with method "cut", else what scheduler_config.json says */
+    int karras;                  /* "euler", "dpm++2m": Karras sigmas; 0: what scheduler_config.json says */
     const char *spacing;         /* timesteps: "leading", "trailing", "linspace"; NULL: what scheduler_config.json says */
 
     /* How the defect is made. "cut": mask-guided attention optimization; "anomalyany": the authors' published code, step for step;

@@ -134,7 +134,7 @@ static bl_result run_all(bl_checkpoint *c, uint32_t size)
     BL_TRY(run(&s));
     BL_TRY(bl_stage_encode(c, pixels, pixels, false, &s));
     BL_TRY(run(&s));
-    BL_TRY(bl_stage_sampler(c, 2, side, side, true, false, 2, &s));
+    BL_TRY(bl_stage_sampler(c, 2, side, side, true, false, false, 2, &s));
     BL_TRY(run(&s));
     BL_TRY(bl_stage_decode(c, side, side, false, &s));
     BL_TRY(run(&s));

@@ -87,7 +87,9 @@ static void test_refused(void **state)
         { { GENERATE, "--seed", "18446744073709551615", "--count", "2" }, "--count: the seed of picture 2 would be above 2^64 - 1" },
         { { GENERATE, "--precision", "f64" }, "--precision: must be one of auto, f32, f16, not \"f64\"" },
         { { GENERATE, "--precision", "auto|f32" }, "--precision: must be one of" },
-        { { GENERATE, "--scheduler", "" }, "--scheduler: must be one of ddim, pndm, pndm-diffusers" },
+        { { GENERATE, "--scheduler", "" }, "--scheduler: must be one of ddim, pndm, pndm-diffusers, euler, euler-a, dpm++2m, lcm" },
+        { { GENERATE, "--scheduler", "heun" }, "--scheduler: must be one of" },
+        { { GENERATE, "--rng", "cuda" }, "--rng: must be one of philox, torch-cuda, torch-cpu" },
         { { GENERATE, "--spacing", "even" }, "--spacing: must be one of leading, trailing, linspace" },
 
         { { GENERATE, "--mask", "m.png" }, "--mask makes sense only with --photo" },
@@ -237,10 +239,10 @@ static void test_help(void **state)
         "--device --caps --precision --max-memory --cache-dir --no-cache --progress --verbose --quiet --json --help";
     static const struct { const char *command, *options; } cases[] = {
         { "generate", "--model --prompt --negative --out --force --count --dry-run --photo --mask --strength --seed --steps --guidance "
-                      "--width --height --scheduler --spacing --object --defect --template --normal --detail --mask-shape --mask-size "
-                      "--method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res --prompt-rate "
-                      "--image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention --save-photo "
-                      "--trace --plot --example" },
+                      "--width --height --scheduler --spacing --karras --rng --object --defect --template --normal --detail --mask-shape "
+                      "--mask-size --method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res "
+                      "--prompt-rate --image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention "
+                      "--save-photo --trace --plot --example" },
         { "verify", "--model --clip --strict --example" },
         { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },
@@ -438,6 +440,58 @@ static void test_dry_run(void **state)
     assert_int_equal(files_here(), 0);
 }
 
+/* Other schedulers and random numbers: told, stored, repeated; refused before anything is loaded. */
+static void test_generate_otherwise(void **state)
+{
+    (void)state;
+    const char *model = tiny_model();
+    need_device();
+    static const struct { const char *scheduler, *rng; } runs[] = {
+        { "euler", "torch-cpu" }, { "euler-a", "torch-cuda" }, { "euler-a", "torch-cpu" }, { "dpm++2m", "philox" }, { "lcm", "torch-cpu" },
+    };
+    char *before = NULL;
+    size_t before_size = 0;
+    for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
+        const bool karras = i == 3;
+        char *png[2];
+        size_t size[2];
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(RUN("generate", "-m", model, SMALL, "--steps", "3", "--guidance", "1", "--scheduler", runs[i].scheduler,
+                                 "--rng", runs[i].rng, "-o", "o.png", "-f", "--json", karras ? "--karras" : "--force"), 0);
+            json_t *json = output_json();
+            const json_t *told = json_object_get(json_array_get(json_object_get(json, "files"), 0), "parameters");
+            assert_string_equal(json_string_value(json_object_get(told, "scheduler")), runs[i].scheduler);
+            assert_string_equal(json_string_value(json_object_get(told, "rng")), runs[i].rng);
+            assert_int_equal(json_is_true(json_object_get(told, "karras")), karras);
+            json_decref(json);
+            png[k] = read_whole("o.png", &size[k]);
+        }
+        char line[64];
+        snprintf(line, sizeof(line), "Sampler: %s%s, ", runs[i].scheduler, karras ? " Karras" : "");
+        assert_true(holds(png[0], size[0], line));
+        snprintf(line, sizeof(line), "RNG: %s, ", runs[i].rng);
+        assert_true(holds(png[0], size[0], line));
+        assert_true(size[0] == size[1] && !memcmp(png[0], png[1], size[0]));
+        assert_true(!before || before_size != size[0] || memcmp(before, png[0], size[0]));
+        free(before);
+        free(png[1]);
+        before = png[0];
+        before_size = size[0];
+    }
+    free(before);
+    static const struct { const char *args[5], *says; } refused[] = {
+        { { "--scheduler", "lcm", "--steps", "51" }, "51 steps: scheduler lcm runs at most 50" },
+        { { "--scheduler", "ddim", "--karras" }, "scheduler ddim has no Karras sigmas" },
+        { { "--rng", "torch-cuda", "--width=1024", "--height=1024" }, "rng torch-cuda: above 40960 latents" },
+    };
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+        const char *const *a = refused[i].args;
+        assert_int_equal(RUN("generate", "-m", model, "-p", "a nut", "-o", "r.png", a[0], a[1], a[2] ? a[2] : "-q", a[3] ? a[3] : "-q"), 2);
+        assert_says(err_path, refused[i].says);
+    }
+    assert_int_equal(files_here(), 1);
+}
+
 static void test_generate_many(void **state)
 {
     (void)state;
@@ -579,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup(test_tokens, before_each),
         cmocka_unit_test_setup(test_generate, before_each),
         cmocka_unit_test_setup(test_dry_run, before_each),
+        cmocka_unit_test_setup(test_generate_otherwise, before_each),
         cmocka_unit_test_setup(test_generate_many, before_each),
         cmocka_unit_test_setup(test_generate_refused, before_each),
         cmocka_unit_test_setup(test_some_failed, before_each),

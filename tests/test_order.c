@@ -172,7 +172,7 @@ static void legal_orders_give_the_same_bytes(void **state)
         uint64_t moved = 0, dispatches = 0;
         if (sliced)
             context->device->limits.binding = BL_MIN(limit, 81920); /* all activations that are larger in parts; weights have 73728 bytes */
-        if (bl_stage_sampler(c, 2, SIDE, SIDE, true, false, STEPS, &s) != BL_OK)
+        if (bl_stage_sampler(c, 2, SIDE, SIDE, true, false, false, STEPS, &s) != BL_OK)
             fail_msg("%s", bl_last_error());
         run(&s, known ? &again : &first);
         if (known)
@@ -211,7 +211,7 @@ static void illegal_orders_give_others(void **state)
     static output first, other;
     uint32_t tried = 0, seen = 0;
     assert_int_equal(bl_checkpoint_open(context, good, &c), BL_OK);
-    assert_int_equal(bl_stage_sampler(c, 2, SIDE, SIDE, true, false, STEPS, &s), BL_OK);
+    assert_int_equal(bl_stage_sampler(c, 2, SIDE, SIDE, true, false, false, STEPS, &s), BL_OK);
     run(&s, &first);
     find_order(s.exec, &o);
     for (uint32_t i = 1; i < o.whole.count; i += 1 + o.whole.count / 20) {

@@ -369,7 +369,7 @@ static void barriers_of_the_small_model(void **state)
                 : what % 6 == 1 ? bl_stage_encode(c, 2 * side, 2 * side, false, &s)
                 : what % 6 == 2 ? bl_stage_decode(c, side, side, false, &s)
                 : what % 6 == 3 ? bl_stage_unet(c, 2, side, side, true, &s)
-                : bl_stage_sampler(c, what % 6 - 3, side, side, true, false, 2, &s);
+                : bl_stage_sampler(c, what % 6 - 3, side, side, true, false, false, 2, &s);
             if (result != BL_OK)
                 fail_msg("stage %d: %s", what, bl_last_error());
             torment(s.exec, 1, 40);

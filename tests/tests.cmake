@@ -26,6 +26,10 @@ if(TARGET blemish-cli)
   add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/demo_model.safetensors)
   set_tests_properties(verify_demo_model PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  # every scheduler on the device, against diffusers (scripts/scheduler-golden.py); the model is there for the form
+  add_test(NAME verify_schedulers COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+    ${CMAKE_CURRENT_LIST_DIR}/data/schedulers.safetensors)
+  set_tests_properties(verify_schedulers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
