@@ -185,7 +185,8 @@ static int run(const command *self, int argc, char **argv)
 
 const command command_completion = {
     .name = "completion", .summary = "a script that completes commands and options in your shell", .usage = "bash|zsh|fish",
-    .text = "Prints a script that makes your shell complete the commands, options and values\nof blemish. 'cmake --install' puts it in place.",
+    .text = "Prints a script that makes your shell complete the commands, options and values\n"
+            "of blemish. 'cmake --install' puts it in place.",
     .examples = "  source <(blemish completion bash)\n  blemish completion fish > ~/.config/fish/completions/blemish.fish\n",
     .operand = "SHELL", .operand_min = 1, .operand_max = 1, .run = run,
 };

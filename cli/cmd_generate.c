@@ -11,7 +11,7 @@
 
 typedef struct generate_values {
     const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *rng, *out;
-    const char *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
+    const char *crop, *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
     float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain;
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
@@ -76,6 +76,7 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.mask_shape = mask_shape(v);
     options.mask_smallest = v->mask_size.low;
     options.mask_largest = v->mask_size.high;
+    options.crop = v->photo ? v->crop : NULL;
     options.width = v->width;
     options.height = v->height;
     options.steps = v->steps;
@@ -515,6 +516,10 @@ static const cli_option options[] = {
       .value = "ellipse", .needs = "mask", .help = "of --mask auto; freeform is a stroke, perlin noise in patches" },
     { .name = "mask-size", .argument = "MIN-MAX", .type = OPTION_RANGE, .min = 0, .max = 1, .above = true, AT(mask_size),
       .value = "0.05-0.25", .needs = "mask", .help = "of --mask auto, as a share of the object" },
+    { .name = "crop", .argument = "auto|none|X,Y,WIDTH,HEIGHT", .type = OPTION_TEXT, .min = 1, AT(crop), .value = "auto", .needs = "photo",
+      .help = "the part of the photo that is generated and put back, the result being as large as the photo. auto: what surrounds the "
+              "mask; without one, and with numbers, the largest centred part of the shape of --width and --height. none: the result is "
+              "that part alone, of the model's size" },
     { .name = "strength", .argument = "X", .type = OPTION_NUMBER, .min = 0, .max = 1, .above = true, AT(strength), .value = "0.5",
       .needs = "photo", .help = "share of the steps run from the photo: more changes more" },
 
@@ -579,7 +584,7 @@ static const cli_option options[] = {
     { .name = "save-attention", .type = OPTION_FLAG, AT(save_attention), .needs = "photo",
       .help = "FILE_attention.png: the guided words' attention at the last step, over the picture" },
     { .name = "save-photo", .type = OPTION_FLAG, AT(save_photo), .needs = "photo",
-      .help = "FILE_photo.png: the photo as it was used, cut to the picture's shape and resized to it" },
+      .help = "FILE_photo.png: the photo as it was used, of the picture's size" },
     { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
       .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },

@@ -117,6 +117,9 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     if (object && o->photo) {
         json_object_set_new(object, "strength", json_real(shortest(d->strength)));
         json_object_set_new(object, "mask", mask_json(d));
+        if (d->crop)
+            json_object_set_new(object, "crop", json_pack("[i,i,i,i]", (int)d->crop->x, (int)d->crop->y, (int)d->crop->width,
+                                                          (int)d->crop->height));
         json_object_set_new(object, "whole_picture", json_boolean(o->whole_picture));
         json_object_set_new(object, "method", method_json(d));
     }

@@ -5,6 +5,7 @@
 #include "method.h"
 #include "model.h"
 #include "noise_source.h"
+#include "photo.h"
 #include "sample.h"
 #include <math.h>
 #include <stdio.h>
@@ -25,12 +26,12 @@ typedef struct job {
     bl_method_spec spec;
     bool guided;                 /* there are words to guide: maps, mask, attention */
     bool changes;                /* the mask of what changed is wanted */
-    const char *shape;           /* of the mask to draw; NULL: none */
-    bl_image photo, region;      /* the photo, the mask at the picture's size */
+    bl_photo_spec taken;         /* what is to be taken of the photo */
+    bl_photo photo;
     bl_words words;
     size_t values;               /* of the latents */
     float *embedding, *normal, *detail; /* each [branches, positions, channels]; the latter two may be NULL */
-    float *start, *source, *noise, *mask, *latents, *plain;
+    float *start, *source, *noise, *latents, *plain;
     float *gain_masks[BL_MAX_LEVELS];
     bl_stage sampler;
     bl_method method;
@@ -171,7 +172,13 @@ static bl_result fill_in_mask(job *j)
         return bl_fail(BL_ERROR_USAGE, "a mask, or the shape of one to draw, not both");
     if (!o->mask && !shape && j->guided && j->spec.kind != BL_METHOD_ANOMALYANY)
         shape = "foreground";
-    j->shape = shape && strcmp(shape, "none") ? shape : NULL;
+    const bool anomalyany = j->spec.kind == BL_METHOD_ANOMALYANY;
+    j->taken = (bl_photo_spec){ .context = j->c->context, .photo = o->photo, .mask = o->mask, .crop = o->crop ? o->crop : "auto",
+        .shape = shape && strcmp(shape, "none") ? shape : NULL, .may_be_everywhere = !o->mask_shape, .smallest = o->mask_smallest,
+        .largest = o->mask_largest, .seed = o->seed, .width = j->width, .height = j->height, .factor = bl_vae_factor(&j->c->vae),
+        .nearest = anomalyany };
+    if (o->crop && !o->photo)
+        return bl_fail(BL_ERROR_USAGE, "a crop needs a photo");
     return BL_OK;
 }
 
@@ -263,7 +270,7 @@ fail:
 
 static void job_free(job *j)
 {
-    float *arrays[] = { j->embedding, j->normal, j->detail, j->start, j->source, j->noise, j->mask, j->latents, j->plain };
+    float *arrays[] = { j->embedding, j->normal, j->detail, j->start, j->source, j->noise, j->latents, j->plain };
     bl_method_destroy(&j->method);
     bl_image_guide_destroy(&j->image);
     bl_stage_destroy(&j->sampler);
@@ -272,8 +279,7 @@ static void job_free(job *j)
     for (size_t i = 0; i < BL_MAX_LEVELS; i++)
         bl_free(j->gain_masks[i]);
     bl_free(j->trace);
-    bl_image_free(&j->photo);
-    bl_image_free(&j->region);
+    bl_photo_free(&j->photo);
     bl_words_free(&j->words);
     bl_schedule_free(&j->schedule);
 }
@@ -313,77 +319,6 @@ fail:
     return result;
 }
 
-/* The largest centred part of the picture with the shape of the result, resized: nothing is stretched. */
-static bl_result fit(const bl_image *in, uint32_t width, uint32_t height, uint32_t shape_w, uint32_t shape_h, bl_filter filter,
-                     bl_image *out)
-{
-    bl_image part = { 0 };
-    uint32_t w = in->width, h = in->height;
-    if ((uint64_t)w * shape_h > (uint64_t)h * shape_w)
-        w = (uint32_t)BL_MAX((uint64_t)h * shape_w / shape_h, 1);
-    else
-        h = (uint32_t)BL_MAX((uint64_t)w * shape_h / shape_w, 1);
-    bl_result result = bl_image_create(w, h, in->channels, &part);
-    if (result != BL_OK)
-        return result;
-    const uint32_t x0 = (in->width - w) / 2, y0 = (in->height - h) / 2;
-    for (uint32_t y = 0; y < h; y++)
-        memcpy(part.pixels + (size_t)y * w * in->channels, in->pixels + ((size_t)(y0 + y) * in->width + x0) * in->channels,
-               (size_t)w * in->channels);
-    result = bl_image_resize(&part, width, height, filter, out);
-    bl_image_free(&part);
-    return result;
-}
-
-/* The mask that is given, or one drawn on the photo as it is cut. A photo without a foreground may change everywhere, unless asked for. */
-static bl_result make_region(job *j)
-{
-    if (j->o->mask)
-        return fit(j->o->mask, j->width, j->height, j->width, j->height, BL_FILTER_NEAREST, &j->region);
-    const bl_mask_options options = { sizeof(options), j->shape, j->o->mask_smallest, j->o->mask_largest, j->o->seed };
-    bl_result result = bl_mask_auto(&j->photo, &options, &j->region);
-    if (result == BL_ERROR_INPUT && !j->o->mask_shape) {
-        bl_context_log(j->c->context, BL_LOG_WARNING, "%s; it may change everywhere", bl_last_error());
-        result = bl_image_create(j->width, j->height, 1, &j->region);
-        j->shape = NULL;
-        if (result == BL_OK)
-            memset(j->region.pixels, 255, (size_t)j->width * j->height);
-    }
-    return result;
-}
-
-/* The mask at the latents' size. */
-static bl_result make_mask(job *j)
-{
-    bl_result result = BL_OK;
-    bl_image mask = { 0 };
-    const size_t cells = (size_t)j->h * j->w;
-    size_t white = 0;
-    /* any pixel of it lets its cell change, so that a small or thin mask is not lost; the published code takes the nearest pixel */
-    const bool nearest = j->spec.kind == BL_METHOD_ANOMALYANY;
-    const uint32_t f = nearest ? 1 : bl_vae_factor(&j->c->vae);
-    BL_TRY(make_region(j));
-    if (nearest)
-        BL_TRY(fit(j->o->mask ? j->o->mask : &j->region, j->w, j->h, j->width, j->height, BL_FILTER_NEAREST, &mask));
-    j->mask = bl_alloc(cells, sizeof(*j->mask));
-    if (!j->mask)
-        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
-    const uint8_t *pixels = nearest ? mask.pixels : j->region.pixels;
-    for (size_t i = 0; i < cells * f * f; i++)
-        if (pixels[i])
-            j->mask[i / (f * j->w) / f * j->w + i % (f * j->w) / f] = 1;
-    for (size_t i = 0; i < cells; i++)
-        white += j->mask[i] != 0;
-    if (!white)
-        BL_TRY(bl_fail(BL_ERROR_INPUT, "the mask is black everywhere at %u x %u latents: nothing may change", j->w, j->h));
-    for (size_t i = 0; i < (size_t)j->width * j->height; i++)
-        j->region.pixels[i] = j->region.pixels[i] ? 255 : 0;
-    j->spec.mask = j->mask;
-fail:
-    bl_image_free(&mask);
-    return result;
-}
-
 /* Image-to-image: source latents of the photo, and the mask. */
 static bl_result encode_photo(job *j)
 {
@@ -392,10 +327,9 @@ static bl_result encode_photo(job *j)
     if (!moments)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
     float *mean = moments, *log_variance = moments + j->values, *noise = moments + 2 * j->values;
-    BL_TRY(fit(j->o->photo, j->width, j->height, j->width, j->height, BL_FILTER_LANCZOS, &j->photo));
-    if (j->o->mask || j->shape)
-        BL_TRY(make_mask(j)); /* before the device works for one that cannot be */
-    BL_TRY(bl_encode_image(j->c, &j->photo, mean, log_variance));
+    BL_TRY(bl_photo_prepare(&j->taken, &j->photo)); /* before the device works for a mask that cannot be */
+    j->spec.mask = j->photo.mask;
+    BL_TRY(bl_encode_image(j->c, &j->photo.part, mean, log_variance));
     bl_noise_source_draw(&j->numbers, BL_NOISE_VAE, 0, j->values, noise);
     bl_sample_posterior(j->c->vae.scaling, mean, log_variance, noise, j->values, j->source);
 fail:
@@ -494,7 +428,7 @@ static bl_result after_plain_step(void *context, uint32_t step, const float *lat
 static bl_sample_input input_of(job *j, bool plain)
 {
     return (bl_sample_input){ .name = plain ? "normal" : "unet", .h = j->h, .w = j->w, .embedding = plain ? j->normal : j->embedding,
-        .branches = j->branches, .start = j->start, .source = j->source, .noise = j->noise, .mask = j->mask, .schedule = &j->schedule,
+        .branches = j->branches, .start = j->start, .source = j->source, .noise = j->noise, .mask = j->spec.mask, .schedule = &j->schedule,
         .draw = draw_step_noise, .gain_masks = j->spec.kind == BL_METHOD_ATTEND ? j->gain_masks : NULL,
         .before = j->guided && !plain ? before_step : NULL,
         .after = plain ? after_plain_step : after_step, .context = j };
@@ -508,9 +442,9 @@ static bl_result make_gain_masks(job *j)
         j->gain_masks[level] = bl_alloc(cells, sizeof(float));
         if (!j->gain_masks[level])
             return bl_fail(BL_ERROR_MEMORY, "no host memory for masks");
-        if (j->mask)
-            bl_mask_on_grid(j->mask, j->h, j->w, level, j->gain_masks[level]);
-        for (size_t i = 0; i < cells && !j->mask; i++)
+        if (j->spec.mask)
+            bl_mask_on_grid(j->spec.mask, j->h, j->w, level, j->gain_masks[level]);
+        for (size_t i = 0; i < cells && !j->spec.mask; i++)
             j->gain_masks[level][i] = 1;
     }
     return BL_OK;
@@ -562,19 +496,6 @@ static float *joined_maps(const job *j)
     return map;
 }
 
-/* What lies outside what changed, or, where that is not known, outside the region, is the photo's own: the autoencoder redraws it all. */
-static bl_result paste_back(job *j, bl_generate_result *out)
-{
-    const bl_image *where = j->changes ? &out->mask : &j->region;
-    if (!j->o->photo || !where->pixels || j->o->whole_picture)
-        return BL_OK;
-    const size_t pixels = (size_t)j->width * j->height;
-    if (j->changes && !memchr(where->pixels, 255, pixels))
-        bl_context_log(j->c->context, BL_LOG_WARNING, "seed %llu: nothing changed, the picture is the photo",
-                       (unsigned long long)j->o->seed);
-    return bl_paste_back(&j->photo, where, BL_MAX(bl_vae_factor(&j->c->vae) / 4 * 2, 2), &out->image);
-}
-
 static bl_result make_pictures(job *j, bl_generate_result *out)
 {
     bl_result result = BL_OK;
@@ -595,11 +516,10 @@ static bl_result make_pictures(job *j, bl_generate_result *out)
     if (j->changes) {
         BL_TRY(bl_context_cancelled(j->c->context));
         BL_TRY(bl_decode_image(j->c, j->plain, j->h, j->w, &j->decode_flops, &plain));
-        BL_TRY(bl_change_mask(&out->image, &plain, map, mh, mw, j->mask, j->h, j->w, &out->mask));
+        BL_TRY(bl_change_mask(&out->image, &plain, map, mh, mw, j->spec.mask, j->h, j->w, &out->mask));
     }
-    BL_TRY(paste_back(j, out));
-    if (map)
-        BL_TRY(bl_attention_overlay(&out->image, map, mh, mw, &out->attention));
+    if (j->o->photo)
+        BL_TRY(bl_photo_return(&j->photo, map, mh, mw, j->o->whole_picture, out));
     out->gflop = 1e-9 * (j->flops + j->decode_flops * (j->changes ? 2 : 1));
     out->plain_gflop = 1e-9 * (j->sampler_flops * j->schedule.count + j->decode_flops);
 fail:
@@ -639,15 +559,12 @@ bl_result bl_generate(bl_model *model, const bl_generate_options *options, bl_ge
     out->trace = j.trace;
     out->trace_count = j.trace_count;
     j.trace = NULL;
-    out->region = j.region;
-    out->photo = j.photo;
-    j.region = j.photo = (bl_image){ 0 };
     out->steps_run = j.schedule.count;
     out->device_bytes = j.c->context->device->peak;
     out->memory = j.c->memory;
     BL_TRY(bl_describe(&(bl_description){ .options = options, .model = model, .scheduler = &j.scheduler, .method = &j.spec,
         .words = &j.words, .rng = bl_rng_name(j.numbers.rng),
-        .mask_shape = j.shape,
+        .mask_shape = j.photo.spec.shape, .crop = j.photo.returns ? &j.photo.crop : NULL,
         .width = j.width, .height = j.height, .steps = j.steps, .strength = j.strength, .guidance = j.guidance }, &out->parameters,
         &out->parameters_text));
     out->seconds = 1e-9 * (bl_clock() - begun);
@@ -679,11 +596,11 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
         BL_TRY(bl_stage_encode(c, j.height, j.width, false, &s));
         bl_stage_destroy(&s);
     }
-    if (options->mask || j.shape) { /* its contents do not matter */
-        j.mask = bl_alloc((size_t)j.h * j.w, sizeof(float));
-        if (!j.mask)
+    if (options->mask || j.taken.shape) { /* its contents do not matter */
+        j.photo.mask = bl_alloc((size_t)j.h * j.w, sizeof(float));
+        if (!j.photo.mask)
             BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a mask"));
-        j.spec.mask = j.mask;
+        j.spec.mask = j.photo.mask;
     }
     BL_TRY(prepare_sampling(&j, model));
     bl_method_destroy(&j.method);

@@ -1,6 +1,7 @@
 /* An open model, and the words that describe a picture made with it. Layer 5. */
 #ifndef BL_MODEL_H
 #define BL_MODEL_H
+#include "crop.h"
 #include "method.h"
 
 struct bl_model {
@@ -17,6 +18,7 @@ typedef struct bl_description {
     const bl_method_spec *method;
     const bl_words *words;
     const char *mask_shape;  /* of the one drawn; NULL: none is */
+    const bl_crop *crop;     /* the part of the photo that was generated and put back; NULL: nothing was put back */
     const char *rng;
     uint32_t width, height, steps;
     float strength, guidance;

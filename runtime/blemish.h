@@ -201,6 +201,11 @@ typedef struct bl_generate_options {
      * "foreground", or everywhere if it has none, with guided words and a method other than "anomalyany"; else "none". */
     const char *mask_shape;
     float mask_smallest, mask_largest; /* as in bl_mask_options */
+    /* Which part of the photo is generated; the result goes back into the photo and has its size. "auto": around the mask, with half its
+     * size of surroundings, at least as many pixels as are generated; without a mask the largest centred part of the shape width:height.
+     * "x,y,width,height" in pixels of the photo: the largest centred part of that with that shape. "none": the result is what was
+     * generated, of the largest centred part. NULL: "auto". */
+    const char *crop;
     uint32_t width, height;      /* pixels, 64-2048, divisible through all levels (by 64 for Stable Diffusion); 0: the model's own size */
     uint32_t steps;              /* 1-1000; 0: 50 */
     float strength;              /* 0 < s <= 1: share of the steps run from the photo; 0: 0.5. Ignored without a photo */
@@ -284,7 +289,7 @@ typedef struct bl_generate_result {
     bl_image mask;           /* grey, 0 or 255, of the image's size: what changed against the defect-free picture; no pixels without one */
     bl_image region;         /* grey, 0 or 255, of the image's size: where it might change, given or drawn; no pixels: everywhere */
     bl_image attention;      /* RGB: the words' attention over the image; no pixels without guided words */
-    bl_image photo;          /* RGB: the photo as it was used, cut to the image's shape and resized to it; no pixels without one */
+    bl_image photo;          /* RGB: the photo; with crop "none" cut to the image's shape and resized to it; no pixels without one */
     bl_trace_step *trace;    /* owned */
     uint32_t trace_count;
     uint32_t forwards, backwards, decodes; /* of the U-Net for one prompt each, whole or in part; of the autoencoder's decoder */

@@ -88,7 +88,8 @@ bl_result bl_image_to_frame(const bl_image *image, const bl_frame *frame)
     if (result != BL_OK)
         return result;
     if (frame->width != image->width || frame->height != image->height)
-        return bl_fail(BL_ERROR_USAGE, "a picture of %ux%u into a frame of %ux%u", image->width, image->height, frame->width, frame->height);
+        return bl_fail(BL_ERROR_USAGE, "a picture of %ux%u into a frame of %ux%u", image->width, image->height, frame->width,
+                       frame->height);
     if ((image->channels == 1) != (frame->format == BL_PIXEL_MONO8) || frame->format == BL_PIXEL_MONO16)
         return bl_fail(BL_ERROR_USAGE, "a picture of %u channels into a %s frame; grey goes into mono8, colour into RGB or BGR",
                        image->channels, formats[frame->format].name);

@@ -22,7 +22,7 @@
 
 extern char **environ;
 
-enum { ARGS_MAX = 32 };
+enum { ARGS_MAX = 40 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* root/work is the working directory and must stay as empty as a test expects; root/out and root/err hold the streams. */

@@ -40,8 +40,9 @@ static void test_guided(void **state)
     const char *model = tiny_model();
     need_device();
     write_photo("p.png");
-    assert_int_equal(RUN("generate", "-m", model, "--object", "hazelnut", "--defect", "cracked", "--photo", "p.png", "--mask", "auto",
-                         "--mask-size", "0.1-0.4", "--width", "128", "--height", "128", "--steps", "4", "--count", "2", "-o", "g.png",
+    assert_int_equal(RUN("generate", "-m", model, "--object", "hazelnut", "--defect", "cracked", "--photo", "p.png",
+                         "--crop", "none", "--mask", "auto", "--mask-size", "0.1-0.4", "--width", "128", "--height", "128",
+                         "--steps", "4", "--count", "2", "-o", "g.png",
                          "--save-region", "--save-attention", "--save-photo", "--trace", "t.jsonl", "--plot", "plot.png", "--json"), 0);
     assert_int_equal(files_here(), 15);
     json_t *json = output_json(), *first = json_array_get(json_object_get(json, "files"), 0);
@@ -122,8 +123,9 @@ static void test_guided(void **state)
     assert_int_equal(updates, 2); /* one in each step that ran */
 
     /* the same alone, with its mask given: neither a mask nor a region need be written */
-    assert_int_equal(RUN("generate", "-m", model, "-p", "a [[cracked]] hazelnut", "--photo", "p.png", "--mask", "g-0001_region.png",
-                         "--width", "128", "--height", "128", "--steps", "4", "-o", "h.png", "--method", "sd", "--no-mask-out", "-v"), 0);
+    assert_int_equal(RUN("generate", "-m", model, "-p", "a [[cracked]] hazelnut", "--photo", "p.png",
+                         "--crop", "none", "--mask", "g-0001_region.png", "--width", "128", "--height", "128",
+                         "--steps", "4", "-o", "h.png", "--method", "sd", "--no-mask-out", "-v"), 0);
     assert_int_equal(files_here(), 16);
     assert_says(err_path, "pictures decoded");
 }

@@ -433,6 +433,7 @@ static void its_memory_is_planned_and_kept(void **state)
         uint64_t peak = 0;
         o.prompt = "a photo of a [[hazelnut]]";
         o.photo = &photo;
+        o.crop = "none"; /* at the size of what is generated */
         o.method = "cut";
         o.image_share = 1;
         co.device = getenv("BLEMISH_DEVICE");

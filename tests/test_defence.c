@@ -35,12 +35,14 @@ static bl_generate_options job(int kind)
         o.scheduler = "pndm"; /* with history: three evaluations */
         o.guidance = 1;
         o.photo = &photo;
+        o.crop = "none"; /* at the size of what is generated */
         o.mask = &spot_mask;
         o.strength = 1;
     }
     if (kind == GUIDED) { /* gradients, and the picture without a defect */
         o.prompt = "a photo of a [[hazelnut]]";
         o.photo = &photo;
+        o.crop = "none"; /* at the size of what is generated */
         o.mask = &spot_mask;
         o.guidance = 1;
         o.strength = 1;

@@ -11,6 +11,7 @@ static bl_generate_options guided(const char *method, uint64_t seed)
     bl_generate_options o = options(STEPS, seed);
     o.prompt = "a photo of a [[hazelnut]]";
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.method = method;
     o.scheduler = "ddim";
     o.width = o.height = 64;
@@ -242,6 +243,7 @@ static void senseless_options_are_refused(void **state)
         bl_generate_options o = guided("cut", 1);
         if (i == 0)
             o.photo = NULL;
+            o.crop = NULL;
         else if (i == 1)
             o.prompt = PROMPT;
         else if (i == 2)

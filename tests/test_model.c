@@ -62,6 +62,7 @@ static void parameters_tell_how_it_was_made(void **state)
     need_device();
     bl_generate_options o = options(3, UINT64_MAX);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.mask = &spot_mask;
     o.strength = 0.7f;
     o.width = 96;
@@ -91,6 +92,7 @@ static void photo_and_mask(void **state)
     bl_generate_options o = options(3, 7);
     bl_generate_result text = make(context, good, o);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.strength = 0.7f;
     bl_generate_result free_run = make(context, good, o);
     assert_int_equal(free_run.steps_run, 2);
@@ -195,6 +197,7 @@ static void schedulers_and_spacings_run(void **state)
         o.scheduler = cases[i].scheduler;
         o.spacing = cases[i].spacing;
         o.photo = cases[i].photo ? &photo : NULL;
+        o.crop = o.photo ? "none" : NULL;
         r[i] = make(context, good, o);
         if (r[i].steps_run != cases[i].run)
             fail_msg("%s: %u evaluations, not %u", cases[i].scheduler, r[i].steps_run, cases[i].run);
@@ -216,6 +219,7 @@ static void layouts_of_one_model_give_one_picture(void **state)
     need_device();
     bl_generate_options o = options(2, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     bl_generate_result r = make(context, good, o);
     for (size_t i = 0; i < BL_COUNT(layouts); i++)
         if (distance(&r.image, context, variant(&layouts[i]), o) != 0)
@@ -239,6 +243,7 @@ static void capabilities_do_not_change_the_picture(void **state)
     need_device();
     bl_generate_options o = options(2, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.mask = &spot_mask;
     o.strength = 1;
     assert_int_equal(open_context("base", BL_PRECISION_F32, &base), BL_OK);
@@ -283,6 +288,7 @@ static void half_precision_is_close(void **state)
     bl_context *half = half_context();
     bl_generate_options o = options(3, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     bl_generate_result r = make(context, good, o);
     const double d = distance(&r.image, half, good, o);
     if (!(d > 0 && d < 0.5))
@@ -297,6 +303,7 @@ static void half_precision_is_close(void **state)
     /* a value beyond 65504 is found when it is loaded */
     bl_model *m = NULL;
     o.photo = NULL;
+    o.crop = NULL;
     assert_int_equal(bl_model_open(half, variant(&(fx_options){ .tensor = "conv_in.weight", .damage = FX_HUGE }), &m), BL_OK);
     assert_int_equal(bl_generate(m, &o, &r), BL_ERROR_MODEL);
     assert_non_null(strstr(bl_last_error(), "\"conv_in.weight\" holds 1e+06, which 16-bit storage cannot"));
@@ -355,6 +362,7 @@ static void progress_goes_forwards(void **state)
     need_device();
     bl_generate_options o = options(4, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     bl_generate_result r = make(context, good, o);
     bl_generate_result_free(&r);
     assert_int_equal(watch.seen, BL_COUNT(stages));
@@ -375,6 +383,7 @@ static void every_question_can_cancel(void **state)
     need_device();
     bl_generate_options o = options(4, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     assert_int_equal(bl_model_open(context, good, &m), BL_OK);
     while (r == BL_ERROR_CANCELLED && n < 20000) {
         bl_generate_result out;
@@ -452,8 +461,8 @@ static void options_refused(void **state)
         { { .prompt = PROMPT, .height = 66 }, BL_ERROR_USAGE, "the height is 66 pixels; this model needs multiples of 4" },
         { { .prompt = PROMPT, .height = 4096 }, BL_ERROR_USAGE, "the height is 4096 pixels; it ranges from 64 to 2048" },
         { { .prompt = PROMPT, .width = UINT32_MAX }, BL_ERROR_USAGE, "the width is 4294967295" },
-        { { .prompt = PROMPT, .scheduler = "euler" }, BL_ERROR_USAGE,
-          "scheduler \"euler\" is not known; known: ddim, pndm, pndm-diffusers" },
+        { { .prompt = PROMPT, .scheduler = "heun" }, BL_ERROR_USAGE,
+          "scheduler \"heun\" is not known; known: ddim, pndm, pndm-diffusers, euler" },
         { { .prompt = PROMPT, .spacing = "even" }, BL_ERROR_USAGE, "\"even\" is not known; known: leading, trailing, linspace" },
     };
     bl_model *m = NULL;
@@ -474,6 +483,7 @@ static void options_refused(void **state)
     }
     bl_generate_options o = options(2, 7);
     o.photo = &tiny_photo; /* any size */
+    o.crop = "none"; /* at the size of what is generated */
     assert_int_equal(bl_generate(m, &o, &out), BL_OK);
     bl_generate_result_free(&out);
     assert_int_equal(bl_generate(NULL, &o, &out), BL_ERROR_USAGE);

@@ -228,6 +228,7 @@ static void any_allocation_may_fail(void **state)
     int opened = 0, n;
     need_device();
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.mask = &spot_mask;
     o.strength = 1;
     bl_generate_result r = make(context, good, o); /* the kernels of the context are there before it counts */

@@ -33,6 +33,7 @@ static bl_generate_options with_photo(void)
 {
     bl_generate_options o = options(4, 7);
     o.photo = &photo;
+    o.crop = "none"; /* at the size of what is generated */
     o.mask = &spot_mask;
     o.width = 128;
     return o;
