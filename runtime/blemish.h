@@ -65,7 +65,12 @@ BL_API bl_result bl_image_read(const char *path, uint32_t channels, bl_image *im
 /* Frees the pixels and zeroes *image; a zeroed image is accepted. */
 BL_API void bl_image_free(bl_image *image);
 
-typedef enum bl_pixel_format { BL_PIXEL_MONO8, BL_PIXEL_MONO16 /* in the host's byte order */, BL_PIXEL_RGB8, BL_PIXEL_BGR8 } bl_pixel_format;
+typedef enum bl_pixel_format {
+    BL_PIXEL_MONO8,
+    BL_PIXEL_MONO16,         /* in the host's byte order */
+    BL_PIXEL_RGB8,
+    BL_PIXEL_BGR8,
+} bl_pixel_format;
 /* Pixels in memory of the caller's, as a camera gives them. */
 typedef struct bl_frame {
     void *pixels;
