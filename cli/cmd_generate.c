@@ -485,8 +485,8 @@ static int run(const command *self, int argc, char **argv)
 static const cli_option options[] = {
     { .group = "What to make", .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH, AT(model.path),
       .env = "BLEMISH_MODEL", .required = true,
-      .help = "Stable Diffusion 1.x or 2.x checkpoint: a folder in diffusers layout (with tokenizer, text_encoder, unet, vae, scheduler), or "
-              "a single safetensors file together with --tokenizer" },
+      .help = "Stable Diffusion 1.x or 2.x checkpoint: a folder in diffusers layout (with tokenizer, text_encoder, unet, vae, scheduler), "
+              "or a single safetensors file together with --tokenizer" },
     { .name = "prompt", .letter = 'p', .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(prompt),
       .help = "what the picture shows, at most 75 tokens ('blemish tokens' counts them); [[words]] in double brackets are guided" },
     { .name = "object", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(object), .excludes = "prompt", .needs = "defect",

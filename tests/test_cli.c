@@ -23,7 +23,7 @@ static void test_refused(void **state)
         { { "version", "now" }, "blemish version: takes options only, not \"now\"" },
         { { "devices", "--jso=1" }, "--json takes no value" },
 
-        { { "generate" }, "blemish generate: --model DIR is missing (or set BLEMISH_MODEL)" },
+        { { "generate" }, "blemish generate: --model MODEL is missing (or set BLEMISH_MODEL)" },
         { { "generate", MODEL }, "--prompt TEXT is missing" },
         { { "generate", MODEL, "--prompt", "" }, "--prompt: is empty" },
         { { "generate", "--model", "", PROMPT }, "--model: is empty" },
