@@ -3,5 +3,5 @@
 #define CLI_COMMANDS_H
 #include "options.h"
 
-extern const command command_generate, command_sheet, command_devices, command_tokens, command_verify, command_version;
+extern const command command_generate, command_sheet, command_devices, command_inspect, command_tokens, command_verify, command_version;
 #endif

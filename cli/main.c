@@ -12,7 +12,8 @@ static const command command_help = {
 };
 
 static const command *const commands[] = {
-    &command_generate, &command_sheet, &command_devices, &command_tokens, &command_verify, &command_version, &command_help,
+    &command_generate, &command_sheet, &command_devices, &command_inspect, &command_tokens, &command_verify, &command_version,
+    &command_help,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

@@ -172,6 +172,14 @@ BL_API void bl_model_close(bl_model **model);
  * the model. */
 BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
 
+/* What a model file, a checkpoint's folder or a picture is, as one JSON object, freed by bl_text_free; needs no device. Members: "kind"
+ * in words; of a file "bytes"; of a model "tensors" (count, parameters, bytes, types), "metadata", "use" (what can be done with it); of
+ * a checkpoint "model" (what its networks are) and "weights" (parameters, and the device memory that they take in f16 and f32), or
+ * "problem", why it cannot run; of a picture "width", "height", "text" (as the common tools write it) and "parameters" (blemish's own).
+ * With `list` also "list", every tensor. BL_ERROR_MODEL, BL_ERROR_INPUT: it is of another format, which the reason names, or broken.
+ * *json is NULL on failure. */
+BL_API bl_result bl_inspect(const char *path, int list, char **json);
+
 /* --- masks --------------------------------------------------------------------------------------------------------- */
 
 typedef struct bl_mask_options {
