@@ -1,6 +1,7 @@
 /* Layer 4. */
 #include "lora.h"
 #include "checked.h"
+#include "json.h"
 #include "kinds.h"
 #include <math.h>
 #include <stdio.h>
@@ -71,6 +72,43 @@ static bl_result read_alpha(const bl_safetensors *file, const bl_file_tensor *t,
     return isfinite(alpha) ? BL_OK : refuse(file, t, "is not a finite number");
 }
 
+/* What diffusers says of all layers of a network in the file's metadata. */
+enum { NETS = 2 };
+static const char *const nets[NETS] = { "unet.", "text_encoder." };
+typedef struct adapter {
+    const bl_safetensors *file;
+    double scale;
+    double alpha[NETS];     /* 0: nothing is said, it is the rank */
+} adapter;
+
+static bl_result read_adapter(adapter *a)
+{
+    static const struct { const char *key; bool pattern; } refused[] = { { "use_rslora", false }, { "use_dora", false },
+                                                                         { "alpha_pattern", true } };
+    bl_result result = BL_OK;
+    const char *path = bl_safetensors_path(a->file), *text = bl_safetensors_metadata(a->file, "lora_adapter_metadata");
+    json_t *o = NULL;
+    char key[64];
+    if (!text)
+        return BL_OK;
+    result = bl_json_parse("lora_adapter_metadata", text, strlen(text), 8, BL_ERROR_MODEL, &o);
+    if (result != BL_OK)
+        return bl_fail_in(result, "%s", path);
+    for (int net = 0; net < NETS; net++) {
+        for (size_t i = 0; i < BL_COUNT(refused); i++) {
+            snprintf(key, sizeof(key), "%s%s", nets[net], refused[i].key);
+            const json_t *v = json_object_get(o, key);
+            if (refused[i].pattern ? json_object_size(v) > 0 : json_is_true(v))
+                BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: \"%s\" is set in its metadata, which is not supported", path, key));
+        }
+        snprintf(key, sizeof(key), "%slora_alpha", nets[net]);
+        BL_TRY(bl_json_f64(o, path, key, 0, &a->alpha[net]));
+    }
+fail:
+    json_decref(o);
+    return result;
+}
+
 /* Values of a row [everything but the first dimension]; false if there are none. */
 static bool columns_of(const bl_stored *t, size_t *out)
 {
@@ -81,11 +119,10 @@ static bool columns_of(const bl_stored *t, size_t *out)
     return fits && *out;
 }
 
-static bl_result hang(bl_tensors *t, const bl_safetensors *file, const bl_file_tensor *down, size_t stem, const char *up_suffix,
-                      double scale)
+static bl_result hang(bl_tensors *t, const adapter *a, const bl_file_tensor *down, size_t stem, const char *up_suffix)
 {
     bl_result result = BL_OK;
-    double alpha = 0;
+    const bl_safetensors *file = a->file;
     size_t columns;
     char shapes[3][96];
     bl_stored *of = find_tensor(t, down->name, stem);
@@ -106,10 +143,11 @@ static bl_result hang(bl_tensors *t, const bl_safetensors *file, const bl_file_t
         return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\": [%s] and [%s] make no [%s] of rank 1 to %d", bl_safetensors_path(file),
                        down->name, shapes[0], shapes[1], shapes[2], BL_LORA_MAX_RANK);
     }
-    alpha = (double)rank;
+    const double said = a->alpha[strncmp(of->name, nets[0], strlen(nets[0])) ? 1 : 0];
+    double alpha = said != 0 ? said : (double)rank;
     if (given)
         BL_TRY(read_alpha(file, given, &alpha));
-    BL_TRY(bl_tensors_keep_layer(t, &(bl_lora_layer){ file, down, up, (uint32_t)rank, scale * alpha / (double)rank, NULL }, &layer));
+    BL_TRY(bl_tensors_keep_layer(t, &(bl_lora_layer){ file, down, up, (uint32_t)rank, a->scale * alpha / (double)rank, NULL }, &layer));
     for (end = &of->lora; *end; end = &(*end)->next)
         if ((*end)->file == file)
             BL_TRY(refuse(file, down, "is a second one for the same layer"));
@@ -122,10 +160,13 @@ bl_result bl_lora_open(bl_tensors *t, const char *path, double scale)
 {
     bl_result result = BL_OK;
     const bl_safetensors *file;
+    adapter a = { .scale = scale };
     if (!isfinite(scale))
         return bl_fail(BL_ERROR_USAGE, "%s: the scale of a LoRA is not a finite number", path);
     BL_TRY(bl_tensors_open(t, path, &file));
     BL_TRY(bl_kind_expect(file, BL_KIND_LORA, "a LoRA"));
+    a.file = file;
+    BL_TRY(read_adapter(&a));
     for (size_t i = 0; i < bl_safetensors_count(file); i++) {
         const bl_file_tensor *one = bl_safetensors_at(file, i);
         bool known = false;
@@ -133,7 +174,7 @@ bl_result bl_lora_open(bl_tensors *t, const char *path, double scale)
             const size_t down = stem_of(one->name, suffixes[k].down), up = stem_of(one->name, suffixes[k].up),
                 alpha = stem_of(one->name, ALPHA);
             if (down)
-                BL_TRY(hang(t, file, one, down, suffixes[k].up, scale));
+                BL_TRY(hang(t, &a, one, down, suffixes[k].up));
             known |= down || (up && find(file, one->name, up, suffixes[k].down)) ||
                 (alpha && find(file, one->name, alpha, suffixes[k].down));
         }

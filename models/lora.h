@@ -17,9 +17,9 @@ struct bl_lora_layer {
     bl_lora_layer *next;        /* of another file, added as well */
 };
 
-/* Hangs every layer of a file on its tensor. Without alpha, alpha is the rank. BL_ERROR_MODEL: the file is no LoRA, one of its tensors
- * fits no layer of the model or is of a kind that is not read (LyCORIS, DoRA), shapes that do not go together, an alpha that is not a
- * number. */
+/* Hangs every layer of a file on its tensor. Without alpha it is that of diffusers' metadata, or the rank. BL_ERROR_MODEL: the file is
+ * no LoRA, one of its tensors fits no layer of the model or is of a kind that is not read (LyCORIS, DoRA), shapes that do not go
+ * together, an alpha that is not a number. */
 bl_result bl_lora_open(bl_tensors *t, const char *path, double scale);
 
 /* Matrices of the tensor that is being read, kept from one call to the next. Zeroed at first, freed by bl_lora_free. */

@@ -180,6 +180,83 @@ static void several_are_added(void **state)
     bl_parts_close(&p);
 }
 
+/* Alpha of a whole network, as diffusers writes it; one in the file's tensors is stronger. */
+static void metadata_tell_alpha(void **state)
+{
+    (void)state;
+    static const struct { const char *text; bl_result r; const char *message; } cases[] = {
+        { "{\"unet.lora_alpha\":8,\"unet.r\":4,\"unet.alpha_pattern\":{},\"unet.use_dora\":false}", BL_OK, NULL },
+        { "{\"unet.lora_alpha\":8,\"unet.use_rslora\":true}", BL_ERROR_MODEL, "\"unet.use_rslora\" is set in its metadata" },
+        { "{\"text_encoder.use_dora\":true}", BL_ERROR_MODEL, "\"text_encoder.use_dora\" is set" },
+        { "{\"unet.alpha_pattern\":{\"a\":1}}", BL_ERROR_MODEL, "\"unet.alpha_pattern\" is set" },
+        { "{\"unet.lora_alpha\":\"8\"}", BL_ERROR_MODEL, "\"unet.lora_alpha\" is a string" },
+        { "{", BL_ERROR_MODEL, "lora.safetensors: lora_adapter_metadata: line 1" },
+    };
+    for (size_t i = 0; i < BL_COUNT(cases); i++) {
+        const st_metadata metadata = { "lora_adapter_metadata", cases[i].text };
+        const bl_lora lora = { file, 1 };
+        const bl_model_options o = { .struct_size = sizeof(o), .loras = &lora, .lora_count = 1 };
+        bl_parts p;
+        const size_t n = build(PEFT, "F32", 0, LAYERS);
+        assert_int_equal(st_write(file, tensors, n, &metadata, 1), 0);
+        for (size_t k = 0; k < n; k++)
+            free((void *)(uintptr_t)tensors[k].data);
+        const bl_result r = bl_parts_open(good, &o, &p);
+        if (r != cases[i].r || (r != BL_OK && !strstr(bl_last_error(), cases[i].message)))
+            fail_msg("row %zu: %s, \"%s\" lacks \"%s\"", i, bl_result_name(r), bl_last_error(), cases[i].message);
+        if (r == BL_OK) /* the second layer has no alpha of its own, and rank 1 */
+            expect_merged(&p, (const double[]){ 1, 8, 1, 1, 1 });
+        bl_parts_close(&p);
+    }
+}
+
+/* --- memory ---------------------------------------------------------------------------------------------------------------- */
+
+static int allocations, fail_at, alive;
+static void *limited_resize(void *p, size_t size)
+{
+    if (++allocations == fail_at)
+        return NULL;
+    void *grown = realloc(p, size);
+    alive += !p && grown;
+    return grown;
+}
+static void counted_release(void *p)
+{
+    alive -= p != NULL;
+    free(p);
+}
+
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    const bl_memory_api before = bl_memory;
+    const bl_lora lora = { file, 1 };
+    const bl_model_options o = { .struct_size = sizeof(o), .loras = &lora, .lora_count = 1 };
+    int total = 1;
+    save(file, build(KOHYA, "F32", 0, LAYERS));
+    for (int n = 0; n <= total; n++) {
+        bl_parts p;
+        bl_lora_cache cache = { 0 };
+        float *row = calloc(64, sizeof(*row));
+        bl_memory = (bl_memory_api){ limited_resize, counted_release };
+        allocations = alive = 0;
+        fail_at = n;
+        bl_result r = bl_parts_open(good, &o, &p);
+        if (r == BL_OK)
+            r = bl_lora_add(bl_tensors_find(p.tensors, "", layers[0].tensor), 5, 1, row, &cache);
+        bl_lora_free(&cache);
+        bl_parts_close(&p);
+        bl_memory = before;
+        free(row);
+        total = n ? total : allocations;
+        if (r != (n ? BL_ERROR_MEMORY : BL_OK) || alive)
+            fail_msg("allocation %d of %d failing gives %s (%s), and leaves %d behind", n, total, bl_result_name(r), bl_last_error(),
+                     alive);
+    }
+    assert_true(total > 20);
+}
+
 /* --- pictures -------------------------------------------------------------------------------------------------------------- */
 
 /* Rewrites one part of root/other with the layers of "lora.safetensors" in its weights. */
@@ -350,6 +427,8 @@ int main(void)
     const struct CMUnitTest all[] = {
         cmocka_unit_test(every_spelling_is_merged_to_the_last_bit),
         cmocka_unit_test(several_are_added),
+        cmocka_unit_test(metadata_tell_alpha),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(the_picture_is_that_of_merged_weights),
         cmocka_unit_test(sums_beyond_a_half_are_refused),
         cmocka_unit_test(broken_files_are_refused),
