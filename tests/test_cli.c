@@ -165,7 +165,7 @@ static void test_environment(void **state)
     assert_says(err_path, "BLEMISH_MODEL: is not valid UTF-8");
     setenv("BLEMISH_MODEL", "", 1);
     assert_int_equal(RUN("generate", PROMPT), 2);
-    assert_says(err_path, "--model DIR is missing");
+    assert_says(err_path, "--model MODEL is missing");
     unsetenv("BLEMISH_MODEL");
     assert_int_equal(files_here(), 0);
 }
