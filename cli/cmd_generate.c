@@ -1,5 +1,6 @@
 /* blemish generate: pictures from words, or from a photo and words. Layer 6. */
 #include "commands.h"
+#include "model_options.h"
 #include "output.h"
 #include "picture.h"
 #include "session.h"
@@ -10,7 +11,8 @@
 #include <string.h>
 
 typedef struct generate_values {
-    const char *model, *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *rng, *out;
+    model_values model;
+    const char *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *rng, *out;
     const char *crop, *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
     float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain;
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
@@ -26,6 +28,8 @@ typedef struct job {
     uint64_t seed; /* of the first picture */
     bl_image photo, mask;
     session s;
+    bl_model_options parts;
+    model_store store;
     bl_model *model;
     json_t *files; /* array; NULL when memory ran out */
     json_t *memory; /* of --dry-run under --json */
@@ -377,7 +381,7 @@ static bl_result prepare(job *j)
     if (result == BL_OK)
         result = session_open(&j->s);
     if (result == BL_OK)
-        result = bl_model_open(j->s.context, v->model, &j->model);
+        result = bl_model_open_with(j->s.context, v->model.path, &j->parts, &j->model);
     if (result == BL_OK && v->clip)
         result = bl_model_open_clip(j->model, v->clip);
     return result == BL_OK && signals_stop() ? BL_ERROR_CANCELLED : result;
@@ -447,7 +451,10 @@ static int run(const command *self, int argc, char **argv)
     if (code)
         return code;
 
-    job j = { .values = &values, .files = json_array() };
+    job j = { .values = &values };
+    if (!model_options_make(self, &values.model, &j.store, &j.parts))
+        return EXIT_USAGE;
+    j.files = json_array();
     session_begin(&j.s, self, &values.on);
     const bl_result prepared = prepare(&j);
     if (prepared == BL_ERROR_CANCELLED)
@@ -479,9 +486,10 @@ static int run(const command *self, int argc, char **argv)
 #define AT(field) .where = offsetof(generate_values, field)
 
 static const cli_option options[] = {
-    { .group = "What to make", .name = "model", .letter = 'm', .argument = "DIR", .type = OPTION_PATH, AT(model), .env = "BLEMISH_MODEL",
-      .required = true,
-      .help = "Stable Diffusion 1.x or 2.x checkpoint in diffusers layout (folders tokenizer, text_encoder, unet, vae, scheduler)" },
+    { .group = "What to make", .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH, AT(model.path),
+      .env = "BLEMISH_MODEL", .required = true,
+      .help = "Stable Diffusion 1.x or 2.x checkpoint: a folder in diffusers layout (with tokenizer, text_encoder, unet, vae, scheduler), "
+              "or a single safetensors file together with --tokenizer" },
     { .name = "prompt", .letter = 'p', .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(prompt),
       .help = "what the picture shows, at most 75 tokens ('blemish tokens' counts them); [[words]] in double brackets are guided" },
     { .name = "object", .argument = "TEXT", .type = OPTION_TEXT, .min = 1, AT(object), .excludes = "prompt", .needs = "defect",
@@ -588,12 +596,13 @@ static const cli_option options[] = {
     { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
       .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
+    MODEL_OPTIONS(generate_values),
     SESSION_OPTIONS(generate_values),
 };
 
 const command command_generate = {
     .name = "generate", .summary = "makes pictures from words, or from a photo and words",
-    .usage = "-m DIR (-p TEXT | --object TEXT --defect TEXT) ...",
+    .usage = "-m MODEL (-p TEXT | --object TEXT --defect TEXT) ...",
     .text = "Makes a picture of a defect that nobody has photographed from a photo of a\n"
             "normal product and a few words, with a Stable Diffusion checkpoint on your GPU,\n"
             "and FILE_mask.png, which shows what changed. Or makes a picture from words.\n"

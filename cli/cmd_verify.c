@@ -1,12 +1,14 @@
 /* blemish verify: every stage of the networks against known results. Layer 6. */
 #include "commands.h"
+#include "model_options.h"
 #include "output.h"
 #include "session.h"
 #include "signals.h"
 #include <stdlib.h>
 
 typedef struct verify_values {
-    const char *model, *clip;
+    model_values model;
+    const char *clip;
     bool strict;
     session_options on;
 } verify_values;
@@ -85,6 +87,10 @@ static int run(const command *self, int argc, char **argv)
     operands rest;
     if (!options_parse(self, argc, argv, &values, &rest))
         return EXIT_USAGE;
+    model_store store;
+    bl_model_options model;
+    if (!model_options_make(self, &values.model, &store, &model))
+        return EXIT_USAGE;
 
     session s;
     row_collector rows = { .rows = { .columns = 8, .align = "lllrrrll" }, .json = values.on.json ? json_array() : NULL };
@@ -92,7 +98,8 @@ static int run(const command *self, int argc, char **argv)
         table_add(&rows.rows, "%s", headings[i]);
     bl_verify_summary sum = { 0 };
     bl_verify_options options = BL_VERIFY_OPTIONS_INIT;
-    options.model_dir = values.model;
+    options.model_dir = values.model.path;
+    options.model = &model;
     options.clip_dir = values.clip;
     options.files = (const char *const *)rest.items;
     options.file_count = (size_t)rest.count;
@@ -129,18 +136,19 @@ static int run(const command *self, int argc, char **argv)
 }
 
 static const cli_option options[] = {
-    { .group = "What is verified", .name = "model", .letter = 'm', .argument = "DIR", .type = OPTION_PATH,
-      .where = offsetof(verify_values, model), .env = "BLEMISH_MODEL",
-      .help = "checkpoint in diffusers layout", .otherwise = "only files that need none" },
+    { .group = "What is verified", .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH,
+      .where = offsetof(verify_values, model.path), .env = "BLEMISH_MODEL",
+      .help = "checkpoint: a folder in diffusers layout, or a single safetensors file", .otherwise = "only files that need none" },
     { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(verify_values, clip),
       .help = "CLIP model with its image tower", .otherwise = "its stages are skipped" },
     { .name = "strict", .type = OPTION_FLAG, .where = offsetof(verify_values, strict), .help = "a skipped tensor is a failure" },
+    MODEL_OPTIONS(verify_values),
     SESSION_OPTIONS(verify_values),
 };
 
 const command command_verify = {
     .name = "verify", .summary = "compares every stage of a model with known results",
-    .usage = "--model DIR [options] FILE.safetensors...",
+    .usage = "--model MODEL [options] FILE.safetensors...",
     .text = "Runs every stage for which the files hold inputs, on the device, and compares\n"
             "with the results they expect: one row per tensor with the largest error, the\n"
             "relative RMS error and what is allowed of it. Names the first stage that is\n"

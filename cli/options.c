@@ -40,7 +40,7 @@ static bool parse_whole(const char *s, uint64_t *value)
 }
 
 /* 12, 0.5, .5, 1e-3: no sign, no space, no hexadecimal, no "inf", and finite. */
-static bool parse_number(const char *s, double *value)
+bool options_number(const char *s, double *value)
 {
     static const char digits[] = "0123456789";
     const char *p = s + strspn(s, digits);
@@ -76,7 +76,7 @@ static bool parse_size(const char *s, uint64_t *bytes)
         return false;
     memcpy(number, s, digits);
     number[digits] = 0;
-    if (!parse_number(number, &value))
+    if (!options_number(number, &value))
         return false;
     value *= unit && *unit ? (double)(1ull << 10 * (unit - units + 1)) : 1;
     *bytes = value < 0x1p63 ? (uint64_t)value : 0;
@@ -92,7 +92,7 @@ static bool parse_range(const char *s, double *low, double *high)
         return false;
     memcpy(first, s, length);
     first[length] = 0;
-    return parse_number(first, low) && parse_number(s[length] ? s + length + 1 : s, high) && *low <= *high;
+    return options_number(first, low) && options_number(s[length] ? s + length + 1 : s, high) && *low <= *high;
 }
 
 static bool is_choice(const char *choices, const char *text)
@@ -147,6 +147,15 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
             return options_refuse(c, "%s: needs a name; \"-\" for standard input or output does not work here", label), false;
         *(const char **)where = text;
         return true;
+    case OPTION_LIST: {
+        text_list *list = where;
+        if (!*text || !strcmp(text, "-"))
+            return options_refuse(c, "%s: needs a name", label), false;
+        if (list->count == TEXT_LIST_MAX)
+            return options_refuse(c, "%s: is given more than %d times", label, TEXT_LIST_MAX), false;
+        list->items[list->count++] = text;
+        return true;
+    }
     case OPTION_CHOICE:
         if (!is_choice(o->choices, text))
             return options_refuse(c, "%s: must be one of %s, not \"%s\"", label, range, text), false;
@@ -158,7 +167,7 @@ static bool store(const command *c, const cli_option *o, const char *label, cons
         *(uint32_t *)where = (uint32_t)whole;
         return true;
     case OPTION_NUMBER:
-        valid = parse_number(text, &number) && number >= o->min && number <= o->max;
+        valid = options_number(text, &number) && number >= o->min && number <= o->max;
         if (!valid || (o->above && (float)number <= (float)o->min)) /* as a float: 1e-99 must not become 0 */
             return options_refuse(c, "%s: must be a number, %s, not \"%s\"", label, range, text), false;
         *(float *)where = (float)number;
@@ -220,7 +229,7 @@ static bool take(const command *c, size_t i, char **argv, const char **given, vo
     snprintf(label, sizeof(label), "--%s", o->name);
     if (o->argument && text == argv[optind - 1] && !strncmp(text, "--", 2) && find(c, text + 2) < c->option_count)
         return options_refuse(c, "%s needs a value, and %s is an option (write %s=%s if it is meant)", label, text, label, text), false;
-    if (given[i] && strcmp(given[i], text))
+    if (given[i] && o->type != OPTION_LIST && strcmp(given[i], text))
         return options_refuse(c, "%s is given twice, as \"%s\" and as \"%s\"", label, given[i], text), false;
     given[i] = text;
     return store(c, o, label, text, values);

@@ -20,6 +20,7 @@ typedef enum option_type {
     OPTION_RANGE,  /* range_value: "0.05-0.25", each as a number, the first not above the second; or one number for both */
     OPTION_SEED,   /* seed_value */
     OPTION_SIZE,   /* uint64_t: bytes, above 0, with K, M or G behind for powers of 1024 */
+    OPTION_LIST,   /* text_list: as OPTION_PATH, once for every time it is given */
 } option_type;
 
 typedef struct seed_value {
@@ -30,6 +31,12 @@ typedef struct seed_value {
 typedef struct range_value {
     float low, high;
 } range_value;
+
+enum { TEXT_LIST_MAX = 16 };
+typedef struct text_list {
+    const char *items[TEXT_LIST_MAX];
+    size_t count;
+} text_list;
 
 typedef struct cli_option {
     const char *group;     /* opens a section of the help text; NULL: the section goes on */
@@ -71,6 +78,8 @@ typedef struct operands {
 /* Fills the struct `values`, which is zeroed, from defaults, environment and argv (which is put in another order). On failure the reason
  * is on stderr and the exit code is EXIT_USAGE. */
 bool options_parse(const command *c, int argc, char **argv, void *values, operands *rest);
+/* A number as options have it: 12, 0.5, 1e-3; no sign, finite. */
+bool options_number(const char *text, double *value);
 /* "blemish NAME: reason" and where help is to be found; returns EXIT_USAGE. */
 int options_refuse(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What values an option takes, in words; "" where anything is. */

@@ -106,32 +106,64 @@ void bl_context_kernels(const bl_context *c, void (*each)(void *user, const char
     bl_kernels_used(c->kernels, each, user);
 }
 
-bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out)
+/* The last part of a path as UTF-8: pictures hold no absolute paths. */
+static void base_name(const char *path, char *out, size_t size)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start && path[start - 1] != '/')
+        start--;
+    snprintf(out, size, "%.*s", (int)BL_MIN(end - start, size - 1), path + start);
+    json_t *readable = json_string(out);
+    for (char *s = out; *s && !readable; s++) /* a file's name may be any bytes */
+        *s = (unsigned char)*s < 0x80 ? *s : '?';
+    json_decref(readable);
+}
+
+/* What was put in place of the checkpoint's own parts, or added to them: {"vae": NAME, "loras": [{"name": NAME, "scale": 1}]}. */
+static bl_result describe_parts(bl_model *m, const bl_model_options *o)
+{
+    char name[sizeof(m->name)];
+    m->parts = json_object();
+    if (o && o->vae) {
+        base_name(o->vae, name, sizeof(name));
+        json_object_set_new(m->parts, "vae", json_string(name));
+    }
+    if (o && o->lora_count)
+        json_object_set_new(m->parts, "loras", json_array());
+    for (size_t i = 0; o && i < o->lora_count; i++) {
+        base_name(o->loras[i].path, name, sizeof(name));
+        json_t *lora = json_pack("{s:s,s:f}", "name", name, "scale", bl_shortest(o->loras[i].scale == 0 ? 1 : o->loras[i].scale));
+        if (json_array_append_new(json_object_get(m->parts, "loras"), lora))
+            return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
+    }
+    return m->parts ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
+}
+
+bl_result bl_model_open_with(bl_context *context, const char *path, const bl_model_options *options, bl_model **out)
 {
     bl_result result = BL_OK;
     if (out)
         *out = NULL;
-    if (!out || !context || !dir)
-        return bl_fail(BL_ERROR_USAGE, "bl_model_open: no context, folder or place for the model");
+    if (!out || !context || !path)
+        return bl_fail(BL_ERROR_USAGE, "bl_model_open: no context, path or place for the model");
     bl_model *m = *out = bl_alloc(1, sizeof(*m));
     if (!m)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
-    size_t end = strlen(dir);
-    while (end > 1 && dir[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start && dir[start - 1] != '/')
-        start--;
-    snprintf(m->name, sizeof(m->name), "%.*s", (int)BL_MIN(end - start, sizeof(m->name) - 1), dir + start);
-    json_t *readable = json_string(m->name);
-    for (char *s = m->name; *s && !readable; s++) /* a folder's name may be any bytes */
-        *s = (unsigned char)*s < 0x80 ? *s : '?';
-    json_decref(readable);
-    BL_TRY(bl_checkpoint_open(context, dir, &m->checkpoint));
+    base_name(path, m->name, sizeof(m->name));
+    BL_TRY(bl_checkpoint_open(context, path, options, &m->checkpoint)); /* checks the options too */
+    BL_TRY(describe_parts(m, options));
     return BL_OK;
 fail:
     bl_model_close(out);
     return result;
+}
+
+bl_result bl_model_open(bl_context *context, const char *path, bl_model **out)
+{
+    return bl_model_open_with(context, path, NULL, out);
 }
 
 bl_result bl_model_open_clip(bl_model *model, const char *dir)
@@ -153,6 +185,7 @@ void bl_model_close(bl_model **model)
         return;
     bl_clip_close(&(*model)->clip);
     bl_checkpoint_close(&(*model)->checkpoint);
+    json_decref((*model)->parts);
     bl_free(*model);
     *model = NULL;
 }

@@ -1,47 +1,10 @@
 /* Layer 4. */
 #include "checkpoint.h"
 #include "recompute.h"
-#include "file.h"
 #include <stdio.h>
 #include <string.h>
 
 /* --- opening -------------------------------------------------------------------------------------------------------- */
-
-bl_result bl_checkpoint_path(const char *dir, const char *part, const char *file, const char *of, char **out)
-{
-    bl_result result = BL_OK;
-    char *folder = part ? bl_path_join(dir, part) : bl_text_copy(dir, strlen(dir)), *pickle = NULL;
-    *out = folder ? bl_path_join(folder, file) : NULL;
-    if (!*out)
-        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
-    if (bl_path_is_file(*out))
-        goto fail;
-    pickle = bl_path_join(folder, !part || !strcmp(part, "text_encoder") ? "pytorch_model.bin" : "diffusion_pytorch_model.bin");
-    BL_TRY(pickle && bl_path_is_file(pickle)
-           ? bl_fail(BL_ERROR_MODEL, "%s is a PyTorch pickle, which can execute code: convert it to safetensors", pickle)
-           : bl_fail(BL_ERROR_MODEL, "%s is missing: %s has it", *out, of));
-fail:
-    if (result != BL_OK) {
-        bl_free(*out);
-        *out = NULL;
-    }
-    bl_free(pickle);
-    bl_free(folder);
-    return result;
-}
-
-static const char *const LAYOUT = "a checkpoint in diffusers layout";
-
-static bl_result open_part(bl_context *context, const char *dir, const char *part, const char *file, bl_dtype type, bl_weights **out)
-{
-    bl_result result = BL_OK;
-    char *path = NULL;
-    BL_TRY(bl_checkpoint_path(dir, part, file, LAYOUT, &path));
-    BL_TRY(bl_weights_open(path, type, context->device, out));
-fail:
-    bl_free(path);
-    return result;
-}
 
 /* Builds one network as small as it goes, so that every tensor is asked for. */
 static bl_result bind_text(bl_checkpoint *c)
@@ -89,46 +52,34 @@ fail:
     return result;
 }
 
-bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out)
+bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_model_options *options, bl_checkpoint **out)
 {
-    static const char *const folders[] = { "text_encoder", "unet", "vae", "scheduler" };
-    static const char *const configs[] = { "config.json", "config.json", "config.json", "scheduler_config.json" };
+    const bl_dtype types[BL_PARTS] = { context->type, context->type, context->vae_type };
     bl_result result = BL_OK;
-    char *paths[4] = { NULL };
     bl_checkpoint *c = *out = bl_alloc(1, sizeof(*c));
     if (!c)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
+    bl_weights **const weights[BL_PARTS] = { &c->text_weights, &c->unet_weights, &c->vae_weights };
     c->context = context;
     BL_TRY(bl_device_check(context->device));
-    if (!dir)
+    if (!path)
         return BL_OK;
-    if (bl_path_is_file(dir))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a checkpoint in diffusers layout is a folder with unet/, vae/, text_encoder/, ...",
-                       dir));
-    if (!bl_path_is_directory(dir))
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
-    for (size_t i = 0; i < BL_COUNT(paths); i++)
-        BL_TRY(bl_checkpoint_path(dir, folders[i], configs[i], LAYOUT, &paths[i]));
-    BL_TRY(bl_text_config_read(paths[0], &c->text));
-    BL_TRY(bl_unet_config_read(paths[1], &c->unet));
-    BL_TRY(bl_vae_config_read(paths[2], &c->vae));
-    BL_TRY(bl_scheduler_config_read(paths[3], &c->scheduler));
-    if (c->unet.context != c->text.channels)
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects a text embedding of %u channels, the text encoder makes %u", dir,
-                       c->unet.context, c->text.channels));
-    if (c->unet.in_channels != c->vae.latent_channels)
-        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects %u latent channels, the autoencoder makes %u", dir, c->unet.in_channels,
-                       c->vae.latent_channels));
-    BL_TRY(bl_tokenizer_open(dir, &c->tokenizer));
-    BL_TRY(open_part(context, dir, folders[0], "model.safetensors", context->type, &c->text_weights));
-    BL_TRY(open_part(context, dir, folders[1], "diffusion_pytorch_model.safetensors", context->type, &c->unet_weights));
-    BL_TRY(open_part(context, dir, folders[2], "diffusion_pytorch_model.safetensors", context->vae_type, &c->vae_weights));
+    bl_parts *p = &c->parts;
+    BL_TRY(bl_parts_open(path, options, p));
+    c->text = p->text;
+    c->unet = p->unet;
+    c->vae = p->vae;
+    c->scheduler = p->scheduler;
+    BL_TRY(bl_tokenizer_open(p->tokenizer, &c->tokenizer));
+    for (int i = 0; i < BL_PARTS; i++)
+        BL_TRY(bl_weights_open(p->tensors, bl_net_prefix[i], p->places[i], types[i], context->device, weights[i]));
     BL_TRY(bind_text(c));
     BL_TRY(bind_unet(c));
     BL_TRY(bind_vae(c));
+    if (p->prediction_assumed)
+        bl_context_log(context, BL_LOG_WARNING, "%s: nothing in it says whether this Stable Diffusion 2.x predicts epsilon or v; "
+                       "epsilon is assumed. If pictures are mere noise, it is v (option prediction)", path);
 fail:
-    for (size_t i = 0; i < BL_COUNT(paths); i++)
-        bl_free(paths[i]);
     if (result != BL_OK)
         bl_checkpoint_close(out);
     return result;
@@ -144,6 +95,7 @@ void bl_checkpoint_close(bl_checkpoint **checkpoint)
     bl_weights_close(&c->unet_weights);
     bl_weights_close(&c->vae_weights);
     bl_tokenizer_close(&c->tokenizer);
+    bl_parts_close(&c->parts);
     bl_free(c);
 }
 

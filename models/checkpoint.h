@@ -1,18 +1,17 @@
-/* A checkpoint in diffusers layout, and its networks as stages that run on host arrays. Layer 4. */
+/* A checkpoint, and its networks as stages that run on host arrays. Layer 4. */
 #ifndef BL_CHECKPOINT_H
 #define BL_CHECKPOINT_H
 #include "clip_text.h"
 #include "context.h"
 #include "exec.h"
-#include "scheduler.h"
+#include "parts.h"
 #include "tokenizer.h"
 #include "unet.h"
 #include "vae.h"
 
-typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_CLIP, BL_NET_COUNT } bl_net_kind;
-
 typedef struct bl_checkpoint {
     bl_context *context;
+    bl_parts parts;                  /* its files */
     bl_tokenizer *tokenizer;
     bl_text_config text;
     bl_unet_config unet;
@@ -26,12 +25,10 @@ typedef struct bl_checkpoint {
     uint32_t live[BL_NET_COUNT];     /* stages there are: their weights stay */
 } bl_checkpoint;
 
-/* Opens all parts of `dir` and binds every tensor the networks need, so that a broken checkpoint is refused before the device is used.
- * NULL: a checkpoint without networks, for a CLIP model alone. */
-bl_result bl_checkpoint_open(bl_context *context, const char *dir, bl_checkpoint **out);
+/* Opens a folder or file with bl_parts_open and binds every tensor the networks need, so that a broken checkpoint is refused before the
+ * device is used. `options` may be NULL. `path` NULL: a checkpoint without networks, for a CLIP model alone. */
+bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_model_options *options, bl_checkpoint **out);
 void bl_checkpoint_close(bl_checkpoint **c);  /* sets *c to NULL; NULL is accepted */
-/* "dir/part/file", or "dir/file" if `part` is NULL. BL_ERROR_MODEL with the reason when it is not there; `of` says what has it. */
-bl_result bl_checkpoint_path(const char *dir, const char *part, const char *file, const char *of, char **out);
 
 /* Forgets the stages of the last generation. `planning`: the next ones take no memory and do not run; c->memory tells what they would
  * take. */

@@ -44,7 +44,7 @@ bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
 {
     static const char *const layout = "a CLIP model in the layout of transformers";
     bl_result result = BL_OK;
-    char *config = NULL, *weights = NULL;
+    char *config = NULL, *place = NULL;
     bl_clip *clip = *out = bl_alloc(1, sizeof(*clip));
     if (!clip)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
@@ -52,16 +52,18 @@ bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
     BL_TRY(bl_device_check(c->context->device));
     if (!bl_path_is_directory(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
-    BL_TRY(bl_checkpoint_path(dir, NULL, "config.json", layout, &config));
+    BL_TRY(bl_parts_path(dir, NULL, "config.json", layout, &config));
     BL_TRY(bl_clip_config_read(config, &clip->config));
-    BL_TRY(bl_checkpoint_path(dir, NULL, "model.safetensors", layout, &weights));
-    BL_TRY(bl_weights_open(weights, BL_F32, c->context->device, &clip->weights));
+    BL_TRY(bl_tensors_create(&clip->tensors));
+    BL_TRY(bl_parts_add(clip->tensors, dir, NULL, "model", "", layout, &place));
+    BL_TRY(bl_tensors_finish(clip->tensors));
+    BL_TRY(bl_weights_open(clip->tensors, "", place, BL_F32, c->context->device, &clip->weights));
     BL_TRY(find_tokenizer(clip, dir));
     BL_TRY(bind(clip));
     c->clip_weights = clip->weights;
 fail:
     bl_free(config);
-    bl_free(weights);
+    bl_free(place);
     if (result != BL_OK)
         bl_clip_close(out);
     return result;
@@ -76,6 +78,7 @@ void bl_clip_close(bl_clip **clip)
     if (c->checkpoint->clip_weights == c->weights)
         c->checkpoint->clip_weights = NULL;
     bl_weights_close(&c->weights);
+    bl_tensors_destroy(&c->tensors);
     bl_tokenizer_close(&c->own);
     bl_free(c);
 }

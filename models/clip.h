@@ -7,6 +7,7 @@
 typedef struct bl_clip {
     bl_checkpoint *checkpoint; /* that it works with */
     bl_clip_config config;
+    bl_tensors *tensors;
     bl_weights *weights;       /* fp32, because gradients run through the vision tower */
     bl_tokenizer *own;         /* of the folder; NULL: there is none */
     const bl_tokenizer *tokenizer; /* own, or the checkpoint's; NULL: neither */

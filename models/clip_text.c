@@ -17,24 +17,21 @@ bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value
 static const char *const TOKENS = "text_model.embeddings.token_embedding.weight";
 static const char *const POSITIONS = "text_model.embeddings.position_embedding.weight";
 
-static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows, uint64_t cols, const bl_file_tensor **out)
+static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows, uint64_t cols, const bl_stored **out)
 {
-    const bl_safetensors *file = bl_weights_file(w);
-    const bl_file_tensor *t = *out = bl_safetensors_find(file, name);
-    if (!t)
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", bl_safetensors_path(file), name);
+    const bl_result result = bl_weights_find(w, name, out);
+    if (result != BL_OK)
+        return result;
+    const bl_stored *t = *out;
     if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols)
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is not [%llu,%llu]", bl_safetensors_path(file), name, (unsigned long long)rows,
-                       (unsigned long long)cols);
-    if (t->dtype != BL_FILE_F32 && t->dtype != BL_FILE_F16 && t->dtype != BL_FILE_BF16)
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", bl_safetensors_path(file), name,
-                       bl_file_dtype_name(t->dtype));
-    return BL_OK;
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is not [%llu,%llu]", bl_safetensors_path(t->file), t->stored->name,
+                       (unsigned long long)rows, (unsigned long long)cols);
+    return bl_stored_check_type(t);
 }
 
 bl_result bl_clip_text_check(const bl_weights *w, const bl_text_config *c)
 {
-    const bl_file_tensor *table;
+    const bl_stored *table;
     const bl_result r = find_table(w, TOKENS, c->vocabulary, c->channels, &table);
     return r == BL_OK ? find_table(w, POSITIONS, c->positions, c->channels, &table) : r;
 }
@@ -42,7 +39,7 @@ bl_result bl_clip_text_check(const bl_weights *w, const bl_text_config *c)
 bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const int32_t *ids, uint32_t count, float *out)
 {
     bl_result result = BL_OK;
-    const bl_file_tensor *tokens, *positions;
+    const bl_stored *tokens, *positions;
     float *position = NULL;
     const size_t n = c->channels;
     BL_TRY(find_table(w, TOKENS, c->vocabulary, n, &tokens));
@@ -51,13 +48,13 @@ bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const
     if (!position)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an embedding"));
     for (uint32_t p = 0; p < c->positions; p++) {
-        BL_TRY(bl_safetensors_read(bl_weights_file(w), positions, p * n, n, position));
+        BL_TRY(bl_stored_read(positions, p * n, n, position));
         for (uint32_t i = 0; i < count; i++) {
             const int32_t id = ids[i * c->positions + p];
             float *row = out + ((size_t)i * c->positions + p) * n;
             if (id < 0 || (uint32_t)id >= c->vocabulary)
                 BL_TRY(bl_fail(BL_ERROR_MODEL, "token %d is outside the text encoder's vocabulary of %u", id, c->vocabulary));
-            BL_TRY(bl_safetensors_read(bl_weights_file(w), tokens, (uint64_t)id * n, n, row));
+            BL_TRY(bl_stored_read(tokens, (uint64_t)id * n, n, row));
             for (size_t k = 0; k < n; k++)
                 row[k] += position[k];
         }

@@ -72,14 +72,12 @@ static bl_result check_groups(const char *path, const uint32_t *channels, uint32
     return BL_OK;
 }
 
-bl_result bl_unet_config_read(const char *path, bl_unet_config *c)
+bl_result bl_unet_config_parse(const json_t *o, const char *path, bl_unet_config *c)
 {
     bl_result result = BL_OK;
-    json_t *o = NULL;
     double eps;
     const char *text;
     *c = (bl_unet_config){ 0 };
-    BL_TRY(read_object(path, &o));
     static const struct { const char *key, *harmless; } refused[] = {
         { "class_embed_type", NULL }, { "addition_embed_type", NULL }, { "encoder_hid_dim", NULL }, { "encoder_hid_dim_type", NULL },
         { "time_cond_proj_dim", NULL }, { "timestep_post_act", NULL }, { "time_embedding_act_fn", NULL }, { "num_class_embeds", NULL },
@@ -121,19 +119,16 @@ bl_result bl_unet_config_read(const char *path, bl_unet_config *c)
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: context of %u and latents of %u channels", path, c->context, c->in_channels));
     c->eps = (float)eps;
 fail:
-    json_decref(o);
     return result;
 }
 
-bl_result bl_vae_config_read(const char *path, bl_vae_config *c)
+bl_result bl_vae_config_parse(const json_t *o, const char *path, bl_vae_config *c)
 {
     bl_result result = BL_OK;
-    json_t *o = NULL;
     bool ignored[BL_MAX_LEVELS];
     double scaling;
     const char *text;
     *c = (bl_vae_config){ 0 };
-    BL_TRY(read_object(path, &o));
     BL_TRY(bl_json_text(o, path, "_class_name", "AutoencoderKL", &text));
     if (strcmp(text, "AutoencoderKL"))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not an autoencoder of Stable Diffusion", path, text));
@@ -152,7 +147,6 @@ bl_result bl_vae_config_read(const char *path, bl_vae_config *c)
     BL_TRY(check_groups(path, c->channels, c->levels, c->groups));
     c->scaling = (float)scaling;
 fail:
-    json_decref(o);
     return result;
 }
 
@@ -167,11 +161,12 @@ static bl_result read_activation(const json_t *o, const char *path, uint32_t *ac
     return *act != ACT_NONE ? BL_OK : bl_fail(BL_ERROR_MODEL, "%s: activation \"%.40s\" is not supported", path, text);
 }
 
-static bl_result read_text(const json_t *o, const char *path, bl_text_config *c)
+bl_result bl_text_config_parse(const json_t *o, const char *path, bl_text_config *c)
 {
     bl_result result = BL_OK;
     double eps;
     const char *type;
+    *c = (bl_text_config){ 0 };
     BL_TRY(bl_json_text(o, path, "model_type", "clip_text_model", &type));
     if (strcmp(type, "clip_text_model"))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not a CLIP text encoder", path, type));
@@ -190,16 +185,21 @@ fail:
     return result;
 }
 
-bl_result bl_text_config_read(const char *path, bl_text_config *c)
-{
-    json_t *o = NULL;
-    *c = (bl_text_config){ 0 };
-    bl_result result = read_object(path, &o);
-    if (result == BL_OK)
-        result = read_text(o, path, c);
-    json_decref(o);
-    return result;
-}
+/* The file's object through a parser of it. */
+#define READ(name, config) \
+    bl_result name##_read(const char *path, config *c) \
+    { \
+        json_t *o = NULL; \
+        *c = (config){ 0 }; \
+        bl_result result = read_object(path, &o); \
+        if (result == BL_OK) \
+            result = name##_parse(o, path, c); \
+        json_decref(o); \
+        return result; \
+    }
+READ(bl_unet_config, bl_unet_config)
+READ(bl_vae_config, bl_vae_config)
+READ(bl_text_config, bl_text_config)
 
 static bl_result read_vision(const json_t *o, const char *path, bl_clip_config *c)
 {
@@ -247,7 +247,7 @@ bl_result bl_clip_config_read(const char *path, bl_clip_config *c)
         snprintf(where[i], sizeof(where[i]), "%.490s: %s", path, parts[i]);
     }
     const json_t *text = json_object_get(o, parts[0]);
-    BL_TRY(read_text(text, where[0], &c->text));
+    BL_TRY(bl_text_config_parse(text, where[0], &c->text));
     BL_TRY(read_vision(json_object_get(o, parts[1]), where[1], c));
     BL_TRY(bl_json_u32(o, path, "projection_dim", 4, 16384, 512, &c->projection));
     if (c->projection % 4)

@@ -3,7 +3,7 @@
  * that is not built here is refused by name. */
 #ifndef BL_CONFIG_H
 #define BL_CONFIG_H
-#include "base.h"
+#include "json.h"
 
 enum { BL_MAX_LEVELS = 8 };
 
@@ -51,4 +51,8 @@ bl_result bl_unet_config_read(const char *path, bl_unet_config *out);
 bl_result bl_vae_config_read(const char *path, bl_vae_config *out);
 bl_result bl_text_config_read(const char *path, bl_text_config *out);
 bl_result bl_clip_config_read(const char *path, bl_clip_config *out);
+/* The same of an object read from `name`. */
+bl_result bl_unet_config_parse(const json_t *o, const char *name, bl_unet_config *out);
+bl_result bl_vae_config_parse(const json_t *o, const char *name, bl_vae_config *out);
+bl_result bl_text_config_parse(const json_t *o, const char *name, bl_text_config *out);
 #endif

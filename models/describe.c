@@ -14,8 +14,7 @@ static bl_result keep(char *made, char **out)
     return *out ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory for parameters");
 }
 
-/* The shortest decimal that is the same float again: 7.5, not 7.5000000000000000. */
-static double shortest(float v)
+double bl_shortest(float v)
 {
     char text[32];
     double d = (double)v;
@@ -61,9 +60,9 @@ static json_t *mask_json(const bl_description *d)
         return json_boolean(o->mask);
     json_t *j = json_pack("{s:s}", "shape", d->mask_shape);
     if (o->mask_smallest != 0)
-        json_object_set_new(j, "smallest", json_real(shortest(o->mask_smallest)));
+        json_object_set_new(j, "smallest", json_real(bl_shortest(o->mask_smallest)));
     if (o->mask_largest != 0)
-        json_object_set_new(j, "largest", json_real(shortest(o->mask_largest)));
+        json_object_set_new(j, "largest", json_real(bl_shortest(o->mask_largest)));
     return j;
 }
 
@@ -80,14 +79,14 @@ static json_t *method_json(const bl_description *d)
         json_object_update_new(j, json_pack("{s:s,s:i,s:b}", "normal_prompt", d->words->normal, "attention_level", (int)m->guide.level,
                                             "words_mean", m->guide.mean));
     if (m->kind == BL_METHOD_CUT)
-        json_object_update_new(j, json_pack("{s:f,s:f,s:i,s:i,s:i,s:f,s:f,s:f,s:b}", "lambda", shortest(m->lambda), "growth",
-            shortest(m->growth), "guided_first", (int)m->first + 1, "guided_last", (int)m->last + 1, "inner", (int)m->inner, "prompt_rate",
-            shortest(m->prompt_rate), "image_weight", shortest(m->image_weight), "image_share", shortest(m->image_share), "image_loss",
-            m->image != NULL));
+        json_object_update_new(j, json_pack("{s:f,s:f,s:i,s:i,s:i,s:f,s:f,s:f,s:b}", "lambda", bl_shortest(m->lambda), "growth",
+            bl_shortest(m->growth), "guided_first", (int)m->first + 1, "guided_last", (int)m->last + 1, "inner", (int)m->inner,
+            "prompt_rate", bl_shortest(m->prompt_rate), "image_weight", bl_shortest(m->image_weight), "image_share",
+            bl_shortest(m->image_share), "image_loss", m->image != NULL));
     if (m->kind == BL_METHOD_ANOMALYANY)
-        json_object_update_new(j, json_pack("{s:f,s:b}", "lambda", shortest(m->scale), "image_loss", m->image != NULL));
+        json_object_update_new(j, json_pack("{s:f,s:b}", "lambda", bl_shortest(m->scale), "image_loss", m->image != NULL));
     if (m->kind == BL_METHOD_ATTEND)
-        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", shortest(m->gain), "guided_first", (int)m->first + 1,
+        json_object_update_new(j, json_pack("{s:f,s:i,s:i}", "gain", bl_shortest(m->gain), "guided_first", (int)m->first + 1,
                                             "guided_last", (int)m->last + 1));
     if (m->kind == BL_METHOD_ANOMALYANY && d->options->odd_off)
         json_object_set_new(j, "odd_off", json_string(d->options->odd_off));
@@ -109,13 +108,14 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed); /* as text: 64 bits do not fit every reader's numbers */
     json_t *object = json_pack_ex(NULL, 0, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s}",
         "program", "blemish", "version", bl_version(), "model", d->model->name, "prompt", d->words->prompt, "negative_prompt", negative,
-        "width", (int)d->width, "height", (int)d->height, "steps", (int)d->steps, "guidance", shortest(d->guidance), "seed", seed, "rng",
+        "width", (int)d->width, "height", (int)d->height, "steps", (int)d->steps, "guidance", bl_shortest(d->guidance), "seed", seed, "rng",
         d->rng, "scheduler", scheduler, "spacing", bl_spacing_name(d->scheduler->spacing), "karras",
         bl_scheduler_is_karras(d->scheduler), "prediction", prediction, "precision", precision, "device", c->device->info.name, "caps",
         c->caps);
+    json_object_update(object, d->model->parts);
     json_object_set_new(object, "plan", plan_json(d->model->checkpoint));
     if (object && o->photo) {
-        json_object_set_new(object, "strength", json_real(shortest(d->strength)));
+        json_object_set_new(object, "strength", json_real(bl_shortest(d->strength)));
         json_object_set_new(object, "mask", mask_json(d));
         if (d->crop)
             json_object_set_new(object, "crop", json_pack("[i,i,i,i]", (int)d->crop->x, (int)d->crop->y, (int)d->crop->width,
@@ -125,7 +125,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
     snprintf(line, sizeof(line), "Steps: %u, Sampler: %s%s, CFG scale: %g, Seed: %s, RNG: %s, Size: %ux%u%s", d->steps, scheduler,
-             bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", shortest(d->guidance), seed, d->rng, d->width, d->height,
+             bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", bl_shortest(d->guidance), seed, d->rng, d->width, d->height,
              o->photo ? ", Denoising strength: " : "");
     const size_t size = strlen(d->words->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
     *text = bl_alloc(size, 1);
@@ -134,7 +134,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
     int n = snprintf(*text, size, "%s\n%s%s%s%s", d->words->prompt, *negative ? "Negative prompt: " : "", negative,
                      *negative ? "\n" : "", line);
     if (o->photo)
-        n += snprintf(*text + n, size - (size_t)n, "%g", shortest(d->strength));
+        n += snprintf(*text + n, size - (size_t)n, "%g", bl_shortest(d->strength));
     snprintf(*text + n, size - (size_t)n, ", Model: %s, Version: blemish %s", d->model->name, bl_version());
 fail:
     json_decref(object);

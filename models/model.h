@@ -8,6 +8,7 @@ struct bl_model {
     bl_checkpoint *checkpoint;
     bl_clip *clip;   /* NULL without one */
     char name[256];  /* last part of its path, UTF-8: pictures hold no absolute paths */
+    json_t *parts;   /* another autoencoder and LoRAs, as they are written into pictures */
 };
 
 /* Options with every default filled in. */
@@ -26,5 +27,6 @@ typedef struct bl_description {
 const char *bl_method_name(bl_method_kind kind); /* "cut", "anomalyany", "attend", "sd" */
 /* The parameters as one JSON object, and as the text the common tools write (prompt, "Negative prompt: ...", "Steps: ..., Seed: ..."). Both
  * are freed by bl_free. */
+double bl_shortest(float v); /* the decimal of fewest digits that is the same float: 7.5, not 7.5000000000000000 */
 bl_result bl_describe(const bl_description *d, char **json, char **text);
 #endif

@@ -612,6 +612,8 @@ bl_result bl_tokenizer_open(const char *dir, bl_tokenizer **out)
         goto fail;
     }
     t->max_length = 77;
+    if (bl_path_is_file(dir))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s is a file; a tokenizer is a folder with vocab.json and merges.txt", dir));
     BL_TRY(read_folder(t, !bl_path_is_file(here) && bl_path_is_directory(below) ? below : dir));
     *out = t;
     t = NULL;

@@ -15,18 +15,16 @@ static bl_value resnet(const bl_net *net, const bl_vae_config *c, bl_value x, ui
 /* One head over all pixels. */
 static bl_value attention(const bl_net *net, const bl_vae_config *c, bl_value x, const char *block)
 {
-    static const char *const names[] = { "to_q", "to_k", "to_v" }, *const legacy[] = { "query", "key", "value" };
+    static const char *const names[] = { "to_q", "to_k", "to_v" };
     bl_graph *g = net->g;
     const uint32_t channels = bl_graph_shape(g, x).c;
-    char prefix[PREFIX], probe[2 * PREFIX];
+    char prefix[PREFIX];
     snprintf(prefix, sizeof(prefix), "%s.attentions.0", block);
-    snprintf(probe, sizeof(probe), "%s.query.weight", prefix);
-    const bool old = bl_weights_has(net->w, probe);
     const bl_value h = bl_net_group_norm(net, x, c->groups, EPS, "%s.group_norm", prefix);
-    const bl_value qkv = bl_net_linears(net, h, channels, true, 3, old ? legacy : names, prefix);
+    const bl_value qkv = bl_net_linears(net, h, channels, true, 3, names, prefix);
     const bl_value y = bl_graph_attention(g, bl_graph_channels(g, qkv, 0, channels), bl_graph_channels(g, qkv, channels, channels),
                                           bl_graph_channels(g, qkv, 2 * channels, channels), 1, false);
-    const bl_value out = bl_net_linear(net, y, channels, true, "%s.%s", prefix, old ? "proj_attn" : "to_out.0");
+    const bl_value out = bl_net_linear(net, y, channels, true, "%s.to_out.0", prefix);
     return bl_graph_name(g, bl_graph_add(g, out, x), "%s", prefix);
 }
 

@@ -1,4 +1,4 @@
-/* The autoencoder of Stable Diffusion (Rombach et al. 2022), as AutoencoderKL of diffusers, with current and legacy names. Layer 4. */
+/* The autoencoder of Stable Diffusion (Rombach et al. 2022), as AutoencoderKL of diffusers. Layer 4. */
 #ifndef BL_VAE_H
 #define BL_VAE_H
 #include "config.h"

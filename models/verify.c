@@ -220,9 +220,9 @@ bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_ve
     *summary = (bl_verify_summary){ 0 };
     bl_verifier v = { .context = context, .options = options, .summary = summary, .stage = "-" };
     if (options->model_dir)
-        BL_TRY(bl_checkpoint_open(context, options->model_dir, &v.checkpoint));
+        BL_TRY(bl_checkpoint_open(context, options->model_dir, options->model, &v.checkpoint));
     if (options->clip_dir && !v.checkpoint)
-        BL_TRY(bl_checkpoint_open(context, NULL, &alone));
+        BL_TRY(bl_checkpoint_open(context, NULL, NULL, &alone));
     if (options->clip_dir)
         BL_TRY(bl_clip_open(v.checkpoint ? v.checkpoint : alone, options->clip_dir, &v.clip));
     for (size_t i = 0; i < options->file_count; i++)

@@ -1,6 +1,7 @@
 /* Layer 4. */
 #include "weights.h"
 #include "half.h"
+#include "lora.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@ static const size_t ROWS_SIZE = 256 << 10;
 typedef struct entry {
     bl_weight weight;                               /* padded */
     char name[256];                                 /* of the first part */
-    const bl_file_tensor *parts[BL_WEIGHT_PARTS];
+    const bl_stored *parts[BL_WEIGHT_PARTS];
     uint32_t part_count;
     uint32_t part_rows, cols, taps;                 /* of each part as in the file: rows x (cols * taps) */
     bool loaded;
@@ -19,7 +20,9 @@ typedef struct entry {
 } entry;
 
 struct bl_weights {
-    bl_safetensors *file;
+    const bl_tensors *tensors;
+    const char *net;                                /* what their names start with */
+    char *place;                                    /* for messages: where a missing one should be */
     bl_dtype type;
     bl_device *device;
     entry **entries;
@@ -28,19 +31,15 @@ struct bl_weights {
     size_t arena_count;
 };
 
-bl_result bl_weights_open(const char *path, bl_dtype type, bl_device *d, bl_weights **out)
+bl_result bl_weights_open(const bl_tensors *tensors, const char *net, const char *place, bl_dtype type, bl_device *d, bl_weights **out)
 {
-    bl_result result = BL_OK;
     bl_weights *w = *out = bl_alloc(1, sizeof(*w));
-    if (!w)
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for weights");
-    w->type = type;
-    w->device = d;
-    BL_TRY(bl_safetensors_open(path, BL_ERROR_MODEL, &w->file));
-    return BL_OK;
-fail:
+    if (w)
+        *w = (bl_weights){ .tensors = tensors, .net = net, .place = bl_text_copy(place, strlen(place)), .type = type, .device = d };
+    if (w && w->place)
+        return BL_OK;
     bl_weights_close(out);
-    return result;
+    return bl_fail(BL_ERROR_MEMORY, "%s: no host memory for weights", place);
 }
 
 void bl_weights_close(bl_weights **weights)
@@ -53,49 +52,36 @@ void bl_weights_close(bl_weights **weights)
     for (size_t i = 0; i < w->count; i++)
         bl_free(w->entries[i]);
     bl_free(w->entries);
-    bl_safetensors_close(&w->file);
+    bl_free(w->place);
     bl_free(w);
 }
 
-bool bl_weights_has(const bl_weights *w, const char *name) { return bl_safetensors_find(w->file, name) != NULL; }
-const bl_safetensors *bl_weights_file(const bl_weights *w) { return w->file; }
+bl_result bl_weights_find(const bl_weights *w, const char *name, const bl_stored **out)
+{
+    *out = bl_tensors_find(w->tensors, w->net, name);
+    return *out ? BL_OK : bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", w->place, name);
+}
 
 /* --- binding -------------------------------------------------------------------------------------------------------- */
 
-static void shape_text(const bl_file_tensor *t, char *text, size_t size)
-{
-    size_t n = 0;
-    text[0] = 0;
-    for (uint32_t i = 0; i < t->rank && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, "%s%llu", i ? "," : "", (unsigned long long)t->dims[i]);
-}
-
 /* The tensor, if its shape is `dims` but for trailing ones (a 1x1 convolution is a matrix). */
-static const bl_file_tensor *bind(bl_weights *w, bl_graph *g, const char *name, const uint64_t *dims, uint32_t rank)
+static bl_result bind(const bl_weights *w, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
 {
-    const char *path = bl_safetensors_path(w->file);
-    const bl_file_tensor *t = bl_safetensors_find(w->file, name);
-    if (!t) {
-        bl_graph_fail(g, BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", path, name);
-        return NULL;
-    }
+    const bl_result result = bl_weights_find(w, name, out);
+    if (result != BL_OK)
+        return result;
+    const bl_stored *t = *out;
     bool fits = t->rank >= rank;
     for (uint32_t i = 0; fits && i < t->rank; i++)
         fits = t->dims[i] == (i < rank ? dims[i] : 1);
     if (!fits) {
-        char want[64] = "", got[128];
-        for (uint32_t i = 0, n = 0; i < rank; i++)
-            n += (uint32_t)snprintf(want + n, sizeof(want) - n, "%s%llu", i ? "," : "", (unsigned long long)dims[i]);
-        shape_text(t, got, sizeof(got));
-        bl_graph_fail(g, BL_ERROR_MODEL, "%s: tensor \"%s\" has shape [%s], expected [%s]", path, name, got, want);
-        return NULL;
+        char want[64], got[128];
+        bl_dims_text(dims, rank, want, sizeof(want));
+        bl_dims_text(t->dims, t->rank, got, sizeof(got));
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" has shape [%s], expected [%s]", bl_safetensors_path(t->file), t->stored->name,
+                       got, want);
     }
-    if (t->dtype != BL_FILE_F32 && t->dtype != BL_FILE_F16 && t->dtype != BL_FILE_BF16) {
-        bl_graph_fail(g, BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", path, name,
-                      bl_file_dtype_name(t->dtype));
-        return NULL;
-    }
-    return t;
+    return bl_stored_check_type(t);
 }
 
 static const bl_weight *add_entry(bl_weights *w, bl_graph *g, const char *const *names, uint32_t parts, const uint64_t *dims, uint32_t rank,
@@ -124,8 +110,9 @@ static const bl_weight *add_entry(bl_weights *w, bl_graph *g, const char *const 
     e->part_count = parts;
     snprintf(e->name, sizeof(e->name), "%s", names[0]);
     for (uint32_t i = 0; i < parts; i++) {
-        e->parts[i] = bind(w, g, names[i], dims, rank);
-        if (!e->parts[i]) {
+        const bl_result result = bind(w, names[i], dims, rank, &e->parts[i]);
+        if (result != BL_OK) {
+            bl_graph_fail(g, result, "%s", bl_last_error());
             bl_free(e);
             return NULL;
         }
@@ -234,35 +221,62 @@ void bl_weights_release(bl_weights *w)
 
 /* An entry on its way to the device, through memory for some of its rows. */
 typedef struct filler {
-    const bl_weights *w;
     const entry *e;
     void *rows;
-    size_t size;
+    float *merged;          /* the same rows before they are halves; NULL if no tensor has LoRA layers */
+    size_t size;            /* bytes of `rows` */
+    bl_lora_cache lora;
 } filler;
 
-/* Rows of one part, in the storage type. */
-static bl_result read_rows(const filler *f, uint32_t part, uint64_t first, size_t count)
+static bl_result refuse_value(const bl_stored *t, float v)
+{
+    return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
+                   bl_safetensors_path(t->file), t->stored->name, (double)v);
+}
+
+/* Rows of one part with its LoRA layers, in the storage type. */
+static bl_result read_merged(filler *f, const bl_stored *t, uint64_t first, size_t count)
 {
     bl_result result = BL_OK;
-    const bl_file_tensor *t = f->e->parts[part];
+    const size_t row = row_values(f->e);
+    const bool half = f->e->weight.type == BL_F16;
+    float *values = half ? f->merged : f->rows;
+    uint16_t *h = f->rows;
+    BL_TRY(bl_stored_read(t, first * row, count * row, values));
+    BL_TRY(bl_lora_add(t, first, count, values, &f->lora));
+    for (size_t i = 0; half && i < count * row; i++) {
+        h[i] = bl_half_from_float(values[i]);
+        if (!bl_half_is_finite(h[i]))
+            return refuse_value(t, values[i]);
+    }
+fail:
+    return result;
+}
+
+/* Rows of one part, in the storage type. */
+static bl_result read_rows(filler *f, uint32_t part, uint64_t first, size_t count)
+{
+    bl_result result = BL_OK;
+    const bl_stored *t = f->e->parts[part];
     const size_t values = count * row_values(f->e);
     const uint16_t *h = f->rows;
     bool finite = true;
     size_t at = 0;
     float v;
+    if (t->lora)
+        return read_merged(f, t, first, count);
     first *= row_values(f->e);
     if (f->e->weight.type == BL_F32)
-        return bl_safetensors_read(f->w->file, t, first, values, f->rows);
-    BL_TRY(bl_safetensors_read_half(f->w->file, t, first, values, f->rows));
+        return bl_stored_read(t, first, values, f->rows);
+    BL_TRY(bl_stored_read_half(t, first, values, f->rows));
     for (size_t i = 0; i < values; i++)
         finite &= bl_half_is_finite(h[i]);
     if (finite)
         return BL_OK;
     while (bl_half_is_finite(h[at]))
         at++;
-    BL_TRY(bl_safetensors_read(f->w->file, t, first + at, 1, &v));
-    BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
-                   bl_safetensors_path(f->w->file), t->name, (double)v));
+    BL_TRY(bl_stored_read(t, first + at, 1, &v));
+    BL_TRY(refuse_value(t, v));
 fail:
     return result;
 }
@@ -293,7 +307,7 @@ static void place_row(const entry *e, const void *row, void *out)
 static bl_result fill_rows(void *context, uint64_t at, uint64_t n, void *out)
 {
     bl_result result = BL_OK;
-    const filler *f = context;
+    filler *f = context;
     const entry *e = f->e;
     const size_t row = row_values(e) * element(e), stride = row_stride(e) * element(e);
     const uint64_t first = at / stride, end = BL_MIN((at + n) / stride, (uint64_t)e->part_count * e->part_rows); /* the rest is padding */
@@ -309,13 +323,22 @@ fail:
     return result;
 }
 
+static bool has_lora(const bl_weights *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        for (uint32_t part = 0; part < w->entries[i]->part_count; part++)
+            if (w->entries[i]->parts[part]->lora)
+                return true;
+    return false;
+}
+
 bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s)
 {
     bl_result result = BL_OK;
     size_t row = 0;
     bl_weights_stop_pretending(w);
     const uint64_t sum = sum_missing(w, g, &row);
-    filler f = { .w = w, .size = BL_MAX(row, ROWS_SIZE) };
+    filler f = { .size = BL_MAX(row, ROWS_SIZE) };
     bl_arena *arena = NULL, **arenas = NULL;
     if (!sum)
         return BL_OK;
@@ -323,8 +346,10 @@ bl_result bl_weights_load(bl_weights *w, const bl_graph *g, bl_stream *s)
     arenas = bl_resize(w->arenas, w->arena_count + 1, sizeof(*arenas));
     if (arenas)
         w->arenas = arenas;
-    if (!f.rows || !arenas)
-        BL_TRY(bl_fail(BL_ERROR_MEMORY, "%s: no host memory for loading", bl_safetensors_path(w->file)));
+    if (w->type == BL_F16 && has_lora(w))
+        f.merged = bl_alloc(f.size / sizeof(uint16_t), sizeof(*f.merged));
+    if (!f.rows || !arenas || (w->type == BL_F16 && has_lora(w) && !f.merged))
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "%s: no host memory for loading", w->place));
     BL_TRY(bl_arena_create(w->device, sum, "weights", &arena));
     for (size_t i = 0; i < w->count; i++) {
         entry *e = w->entries[i];
@@ -345,6 +370,8 @@ fail: /* all or nothing, so that a later try starts afresh */
             e->weight.slice = (bl_slice){ 0 };
     }
     bl_arena_destroy(&arena);
+    bl_lora_free(&f.lora);
+    bl_free(f.merged);
     bl_free(f.rows);
     return result;
 }

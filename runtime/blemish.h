@@ -169,15 +169,45 @@ BL_API void bl_context_kernels(const bl_context *context, void (*each)(void *use
 
 /* --- models -------------------------------------------------------------------------------------------------------- */
 
-/* A Stable Diffusion 1.x or 2.x checkpoint in diffusers layout: tokenizer/, text_encoder/, unet/, vae/, scheduler/. */
+/* A Stable Diffusion 1.x or 2.x checkpoint: a folder in diffusers layout (tokenizer/, text_encoder/, unet/, vae/, scheduler/; weights
+ * whole, in shards, or the fp16 variant of them), or a single safetensors file with the original names. */
 typedef struct bl_model bl_model;
-/* Opens and checks the files; device memory is used when a network first runs. BL_ERROR_MODEL says which file and what. */
-BL_API bl_result bl_model_open(bl_context *context, const char *dir, bl_model **out);
+
+/* Low-rank changes of the weights, added when they are loaded. */
+typedef struct bl_lora {
+    const char *path;        /* safetensors, with the names of kohya's scripts or of diffusers and PEFT */
+    float scale;             /* any finite number; 0: 1 */
+} bl_lora;
+typedef struct bl_model_options {
+    size_t struct_size;
+    const char *tokenizer;   /* folder with vocab.json and merges.txt, which a single file needs; NULL: that of the checkpoint */
+    const char *vae;         /* another autoencoder: its folder in diffusers layout, or a safetensors file; NULL: that of the checkpoint */
+    /* What the U-Net predicts: "epsilon" or "v", which shapes do not tell. NULL: as scheduler_config.json or a single file's metadata
+     * (modelspec.prediction_type) says, else "epsilon". */
+    const char *prediction;
+    const bl_lora *loras;    /* all of them are added */
+    size_t lora_count;
+} bl_model_options;
+#define BL_MODEL_OPTIONS_INIT BL_OPTIONS_INIT(bl_model_options)
+
+/* Opens and checks the files; device memory is used when a network first runs. `options` NULL: none. BL_ERROR_MODEL says which file and
+ * what; BL_ERROR_USAGE: options out of range, or a single file without a tokenizer. */
+BL_API bl_result bl_model_open_with(bl_context *context, const char *path, const bl_model_options *options, bl_model **out);
+/* The same without options. */
+BL_API bl_result bl_model_open(bl_context *context, const char *path, bl_model **out);
 BL_API void bl_model_close(bl_model **model);
 
 /* Opens a CLIP model (a folder of Hugging Face's CLIPModel: ViT-L/14) for the image loss, in place of one opened before; closed with
  * the model. */
 BL_API bl_result bl_model_open_clip(bl_model *model, const char *dir);
+
+/* What a model file, a checkpoint's folder or a picture is, as one JSON object, freed by bl_text_free; needs no device. Members: "kind"
+ * in words; of a file "bytes"; of a model "tensors" (count, parameters, bytes, types), "metadata", "use" (what can be done with it); of
+ * a checkpoint "model" (what its networks are) and "weights" (parameters, and the device memory that they take in f16 and f32), or
+ * "problem", why it cannot run; of a picture "width", "height", "text" (as the common tools write it) and "parameters" (blemish's own).
+ * With `list` also "list", every tensor. BL_ERROR_MODEL, BL_ERROR_INPUT: it is of another format, which the reason names, or broken.
+ * *json is NULL on failure. */
+BL_API bl_result bl_inspect(const char *path, int list, char **json);
 
 /* --- masks --------------------------------------------------------------------------------------------------------- */
 
@@ -341,7 +371,8 @@ typedef struct bl_verify_row {
 
 typedef struct bl_verify_options {
     size_t struct_size;
-    const char *model_dir;   /* diffusers folder; NULL: only files that need none */
+    const char *model_dir;   /* folder or file of bl_model_open; NULL: only files that need none */
+    const bl_model_options *model; /* NULL: none */
     const char *clip_dir;    /* CLIP model; NULL: its stages are skipped */
     const char *const *files;/* golden .safetensors files */
     size_t file_count;

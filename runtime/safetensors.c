@@ -82,7 +82,7 @@ static bool starts_with(const uint8_t *data, size_t n, const char *word)
 static const char *other_format(const uint8_t *data, size_t n)
 {
     static const struct { const char *magic; size_t size; const char *what; } magics[] = {
-        { "GGUF", 4, "is a GGUF file; only safetensors checkpoints are read" },
+        { "GGUF", 4, "is a GGUF file; only safetensors checkpoints are read: take the one it was made from" },
         { "\x1f\x8b", 2, "is gzip-compressed; unpack it first" },
         { "\xfd" "7zXZ", 5, "is xz-compressed; unpack it first" },
         { "\x28\xb5\x2f\xfd", 4, "is zstd-compressed; unpack it first" },
@@ -101,6 +101,8 @@ static const char *other_format(const uint8_t *data, size_t n)
             : "is a zip archive, not a safetensors file; a PyTorch checkpoint in it has to be converted first";
     if (n >= 2 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5)
         return "is a Python pickle (an old PyTorch checkpoint), which " PICKLE;
+    if (n >= 3 && data[0] == 8 && data[1] < 32 && data[2] == 0x12) /* the version and producer of a protocol buffer */
+        return "is an ONNX model; only safetensors checkpoints are read: take the one it was made from";
     if (starts_with(data, n, "version https://git-lfs"))
         return "is a Git LFS pointer, not the model itself; fetch it with \"git lfs pull\"";
 

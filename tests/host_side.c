@@ -154,7 +154,7 @@ static bool noticed(const bl_context_options *o, const char *model, bl_context *
 {
     bl_result r = bl_context_create(o, c);
     keep_descriptor_0();
-    if (r == BL_OK && (r = bl_checkpoint_open(*c, model, checkpoint)) == BL_OK)
+    if (r == BL_OK && (r = bl_checkpoint_open(*c, model, NULL, checkpoint)) == BL_OK)
         r = run_all(*checkpoint, 0);
     return r == BL_ERROR_DEVICE && strstr(bl_last_error(), "completion sentinel");
 }
@@ -193,7 +193,7 @@ int main(int argc, char **argv)
     bl_result r = bl_context_create(&o, &c);
     keep_descriptor_0();
     if (r == BL_OK)
-        r = bl_checkpoint_open(c, model, &checkpoint);
+        r = bl_checkpoint_open(c, model, NULL, &checkpoint);
     if (r == BL_OK)
         r = run_all(checkpoint, size);
     printf("{\"label\":\"%s\",\"device\":\"%s\",\"caps\":\"%s\",\"precision\":\"%s\",\"submissions\":%u,\"dispatches\":%u,"

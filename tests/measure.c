@@ -224,7 +224,7 @@ int main(int argc, char **argv)
         return 2;
     }
     BL_TRY(bl_context_create(&o, &context));
-    BL_TRY(bl_checkpoint_open(context, model, &c));
+    BL_TRY(bl_checkpoint_open(context, model, NULL, &c));
     printf("%s, caps %s\n", context->device->info.name, context->caps);
     printf("%-8s %-5s %6s %9s %9s %9s %9s %9s %9s\n", "what", "type", "size", "s", "GFLOP/s", "ready s", "weights", "device", "host MiB");
     for (; i < argc; i++)

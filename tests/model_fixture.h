@@ -20,7 +20,7 @@ enum {
     FX_TEXT = 16, FX_MLP = 32, FX_TEXT_LAYERS = 2, FX_POSITIONS = 16, FX_VOCABULARY = 586, FX_LEVELS = 2, FX_LAYERS = 1, FX_LATENT = 4,
     FX_VISION = 20, FX_IMAGE = 24, FX_PATCH = 6, FX_PROJECTION = 12, FX_PATH = 256, FX_NAME = 160, FX_TENSORS = 256,
 };
-static const uint32_t fx_unet_channels[FX_LEVELS] = { 16, 32 }, fx_vae_channels[FX_LEVELS] = { 8, 16 };
+static const uint32_t fx_unet_levels[FX_LEVELS] = { 16, 32 }, fx_vae_levels[FX_LEVELS] = { 8, 16 };
 
 #define FX_TEXT_WEIGHTS "text_encoder/model.safetensors"
 #define FX_UNET_WEIGHTS "unet/diffusion_pytorch_model.safetensors"
@@ -34,11 +34,14 @@ typedef struct fx_options {
     bool legacy_vae;        /* attention named query, key, value, proj_attn */
     bool linear_projection; /* proj_in and proj_out are matrices */
     bool v_prediction;
+    bool published;         /* four times as wide, with groups, heads and scaling as all published checkpoints have them */
     const char *scheduler;  /* class; NULL: DDIMScheduler */
     uint32_t vocabulary;    /* entries of the text encoder; 0: as many as the tokenizer has */
     const char *tensor;     /* the one that `damage` is done to, by its present-day name */
     fx_damage damage;
 } fx_options;
+
+static inline uint32_t fx_wide(const fx_options *o, uint32_t channels) { return o->published ? 4 * channels : channels; }
 
 /* --- tensors ------------------------------------------------------------------------------------------------------------ */
 
@@ -174,10 +177,11 @@ static inline void fx_encoder(fx_part *p, const char *name, uint32_t c)
 static inline void fx_text_tensors(fx_part *p)
 {
     const uint64_t tokens = p->o->vocabulary ? p->o->vocabulary : FX_VOCABULARY;
-    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ tokens, FX_TEXT }, 2, "text_model.embeddings.token_embedding.weight");
-    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ FX_POSITIONS, FX_TEXT }, 2, "text_model.embeddings.position_embedding.weight");
-    fx_encoder(p, "text_model", FX_TEXT);
-    fx_norm(p, "text_model.final_layer_norm", FX_TEXT);
+    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ tokens, fx_wide(p->o, FX_TEXT) }, 2, "text_model.embeddings.token_embedding.weight");
+    fx_tensor(p, FX_WEIGHT, (const uint64_t[]){ FX_POSITIONS, fx_wide(p->o, FX_TEXT) }, 2,
+              "text_model.embeddings.position_embedding.weight");
+    fx_encoder(p, "text_model", fx_wide(p->o, FX_TEXT));
+    fx_norm(p, "text_model.final_layer_norm", fx_wide(p->o, FX_TEXT));
     if (p->count < FX_TENSORS) { /* as in the published files; of no use to anybody */
         st_tensor *ids = &p->tensors[p->count++];
         *ids = (st_tensor){ .name = "text_model.embeddings.position_ids", .dtype = "I64", .rank = 2, .dims = { 1, FX_POSITIONS } };
@@ -205,7 +209,7 @@ static inline void fx_transformer(fx_part *p, const char *name, uint32_t c)
     fx_norm(p, fx_at("%.60s.norm", name).text, c);
     fx_layer(p, fx_at("%.60s.proj_in", name).text, c, c, projection, true);
     for (uint32_t i = 1; i <= 2; i++) {
-        const uint32_t source = i == 2 ? FX_TEXT : c;
+        const uint32_t source = i == 2 ? fx_wide(p->o, FX_TEXT) : c;
         fx_norm(p, fx_at("%.90s.norm%u", block.text, i).text, c);
         fx_layer(p, fx_at("%.90s.attn%u.to_q", block.text, i).text, c, c, 0, false);
         fx_layer(p, fx_at("%.90s.attn%u.to_k", block.text, i).text, c, source, 0, false);
@@ -221,7 +225,8 @@ static inline void fx_transformer(fx_part *p, const char *name, uint32_t c)
 /* Transformers at the first level and in the middle. */
 static inline void fx_unet_tensors(fx_part *p)
 {
-    const uint32_t *c = fx_unet_channels, emb = 4 * c[0], last = FX_LEVELS - 1;
+    const uint32_t c[FX_LEVELS] = { fx_wide(p->o, fx_unet_levels[0]), fx_wide(p->o, fx_unet_levels[1]) };
+    const uint32_t emb = 4 * c[0], last = FX_LEVELS - 1;
     uint32_t skips[2 * FX_LEVELS * FX_LAYERS + 1] = { c[0] }, skip_count = 1, h = c[0];
     fx_layer(p, "time_embedding.linear_1", emb, c[0], 0, true);
     fx_layer(p, "time_embedding.linear_2", emb, emb, 0, true);
@@ -268,7 +273,7 @@ static inline void fx_vae_middle(fx_part *p, const char *part, uint32_t c)
 
 static inline void fx_vae_tensors(fx_part *p)
 {
-    const uint32_t *c = fx_vae_channels, last = FX_LEVELS - 1;
+    const uint32_t c[FX_LEVELS] = { fx_wide(p->o, fx_vae_levels[0]), fx_wide(p->o, fx_vae_levels[1]) }, last = FX_LEVELS - 1;
     uint32_t h = c[0];
     fx_layer(p, "encoder.conv_in", h, 3, 3, true);
     for (uint32_t level = 0; level <= last; level++) {
@@ -374,20 +379,23 @@ static inline int fx_write(const char *dir, const char *tokenizer, const fx_opti
     for (size_t i = 0; i < BL_COUNT(files); i++)
         failed |= fx_copy(tokenizer, dir, files[i]);
     snprintf(text, sizeof(text), "{\"model_type\":\"clip_text_model\",\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%d,"
-             "\"num_attention_heads\":2,\"max_position_embeddings\":%d,\"vocab_size\":%u,\"layer_norm_eps\":1e-5,"
-             "\"hidden_act\":\"quick_gelu\"}",
-             FX_TEXT, FX_MLP, FX_TEXT_LAYERS, FX_POSITIONS, o->vocabulary ? o->vocabulary : FX_VOCABULARY);
+             "\"num_attention_heads\":%d,\"max_position_embeddings\":%d,\"vocab_size\":%u,\"layer_norm_eps\":1e-5,"
+             "\"hidden_act\":\"quick_gelu\"}", (int)fx_wide(o, FX_TEXT), FX_MLP, FX_TEXT_LAYERS, o->published ? 1 : 2, FX_POSITIONS,
+             o->vocabulary ? o->vocabulary : FX_VOCABULARY);
     failed |= fx_write_text(dir, "text_encoder/config.json", text);
     snprintf(text, sizeof(text), "{\"_class_name\":\"UNet2DConditionModel\",\"sample_size\":32,\"in_channels\":4,\"out_channels\":4,"
-             "\"block_out_channels\":[16,32],\"down_block_types\":[\"CrossAttnDownBlock2D\",\"DownBlock2D\"],"
+             "\"block_out_channels\":[%u,%u],\"down_block_types\":[\"CrossAttnDownBlock2D\",\"DownBlock2D\"],"
              "\"up_block_types\":[\"UpBlock2D\",\"CrossAttnUpBlock2D\"],\"layers_per_block\":%d,\"cross_attention_dim\":%d,"
-             "\"attention_head_dim\":2,\"norm_num_groups\":4,\"norm_eps\":1e-5,\"flip_sin_to_cos\":true,\"freq_shift\":0,"
-             "\"class_embed_type\":null,\"use_linear_projection\":%s}", FX_LAYERS, FX_TEXT, o->linear_projection ? "true" : "false");
+             "\"attention_head_dim\":%s,\"norm_num_groups\":%d,\"norm_eps\":1e-5,\"flip_sin_to_cos\":true,\"freq_shift\":0,"
+             "\"class_embed_type\":null,\"use_linear_projection\":%s}", fx_wide(o, fx_unet_levels[0]), fx_wide(o, fx_unet_levels[1]),
+             FX_LAYERS, (int)fx_wide(o, FX_TEXT), !o->published ? "2" : o->linear_projection ? "[1,2]" : "8", o->published ? 32 : 4,
+             o->linear_projection ? "true" : "false");
     failed |= fx_write_text(dir, "unet/config.json", text);
     snprintf(text, sizeof(text), "{\"_class_name\":\"AutoencoderKL\",\"in_channels\":3,\"out_channels\":3,\"latent_channels\":4,"
-             "\"block_out_channels\":[8,16],\"down_block_types\":[\"DownEncoderBlock2D\",\"DownEncoderBlock2D\"],"
-             "\"up_block_types\":[\"UpDecoderBlock2D\",\"UpDecoderBlock2D\"],\"layers_per_block\":%d,\"norm_num_groups\":4,"
-             "\"act_fn\":\"silu\",\"scaling_factor\":0.5}", FX_LAYERS);
+             "\"block_out_channels\":[%u,%u],\"down_block_types\":[\"DownEncoderBlock2D\",\"DownEncoderBlock2D\"],"
+             "\"up_block_types\":[\"UpDecoderBlock2D\",\"UpDecoderBlock2D\"],\"layers_per_block\":%d,\"norm_num_groups\":%d,"
+             "\"act_fn\":\"silu\",\"scaling_factor\":%s}", fx_wide(o, fx_vae_levels[0]), fx_wide(o, fx_vae_levels[1]), FX_LAYERS,
+             o->published ? 32 : 4, o->published ? "0.18215" : "0.5");
     failed |= fx_write_text(dir, "vae/config.json", text);
     snprintf(text, sizeof(text), "{\"_class_name\":\"%s\",\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,"
              "\"num_train_timesteps\":1000,\"clip_sample\":false,\"set_alpha_to_one\":false,\"skip_prk_steps\":true,\"steps_offset\":1,"

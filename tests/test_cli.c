@@ -23,7 +23,7 @@ static void test_refused(void **state)
         { { "version", "now" }, "blemish version: takes options only, not \"now\"" },
         { { "devices", "--jso=1" }, "--json takes no value" },
 
-        { { "generate" }, "blemish generate: --model DIR is missing (or set BLEMISH_MODEL)" },
+        { { "generate" }, "blemish generate: --model MODEL is missing (or set BLEMISH_MODEL)" },
         { { "generate", MODEL }, "--prompt TEXT is missing" },
         { { "generate", MODEL, "--prompt", "" }, "--prompt: is empty" },
         { { "generate", "--model", "", PROMPT }, "--model: is empty" },
@@ -167,7 +167,7 @@ static void test_environment(void **state)
     assert_says(err_path, "BLEMISH_MODEL: is not valid UTF-8");
     setenv("BLEMISH_MODEL", "", 1);
     assert_int_equal(RUN("generate", PROMPT), 2);
-    assert_says(err_path, "--model DIR is missing");
+    assert_says(err_path, "--model MODEL is missing");
     unsetenv("BLEMISH_MODEL");
     assert_int_equal(files_here(), 0);
 }

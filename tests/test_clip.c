@@ -25,7 +25,7 @@ static bl_clip *open_clip(void)
 static int setup_clip(void **state)
 {
     const int failed = setup(state);
-    return failed || (context && bl_checkpoint_open(context, good, &checkpoint) != BL_OK);
+    return failed || (context && bl_checkpoint_open(context, good, NULL, &checkpoint) != BL_OK);
 }
 
 static int teardown_clip(void **state)
@@ -135,7 +135,7 @@ static void a_tokenizer_is_found(void **state)
 
     float features[FX_PROJECTION];
     bl_checkpoint *alone = NULL;
-    assert_int_equal(bl_checkpoint_open(context, NULL, &alone), BL_OK);
+    assert_int_equal(bl_checkpoint_open(context, NULL, NULL, &alone), BL_OK);
     assert_int_equal(bl_clip_open(alone, clip_dir, &clip), BL_OK);
     assert_int_equal(bl_clip_prompt_features(clip, PROMPT, features), BL_ERROR_MODEL);
     assert_non_null(strstr(bl_last_error(), "no tokenizer"));

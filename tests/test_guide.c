@@ -242,8 +242,7 @@ static void senseless_options_are_refused(void **state)
                                                "updates in a step", "oddity \"none\"", "lambda", "rate of the prompt", "not both" };
         bl_generate_options o = guided("cut", 1);
         if (i == 0)
-            o.photo = NULL;
-            o.crop = NULL;
+            o.photo = NULL, o.crop = NULL;
         else if (i == 1)
             o.prompt = PROMPT;
         else if (i == 2)

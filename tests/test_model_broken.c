@@ -120,7 +120,7 @@ static void no_folder_is_no_checkpoint(void **state)
     (void)state;
     static const struct { const char *file, *message; } cases[] = {
         { "nowhere", "nowhere: no such folder" },
-        { "good/unet/config.json", "config.json is a file; a checkpoint in diffusers layout is a folder" },
+        { "good/unet/config.json", "config.json: is a JSON text, not a safetensors file" },
         { "good/tokenizer", "tokenizer/text_encoder/config.json is missing" },
     };
     char path[FX_PATH];

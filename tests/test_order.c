@@ -165,7 +165,7 @@ static void legal_orders_give_the_same_bytes(void **state)
     const uint64_t limit = context->device->limits.binding;
     static output first, again;
     bool known = false;
-    assert_int_equal(bl_checkpoint_open(context, good, &c), BL_OK);
+    assert_int_equal(bl_checkpoint_open(context, good, NULL, &c), BL_OK);
     for (int sliced = 0; sliced < 2; sliced++) {
         bl_stage s;
         order o = { 0 };
@@ -210,7 +210,7 @@ static void illegal_orders_give_others(void **state)
     order o = { 0 };
     static output first, other;
     uint32_t tried = 0, seen = 0;
-    assert_int_equal(bl_checkpoint_open(context, good, &c), BL_OK);
+    assert_int_equal(bl_checkpoint_open(context, good, NULL, &c), BL_OK);
     assert_int_equal(bl_stage_sampler(c, 2, SIDE, SIDE, true, false, false, STEPS, &s), BL_OK);
     run(&s, &first);
     find_order(s.exec, &o);

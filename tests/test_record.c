@@ -359,7 +359,7 @@ static void barriers_of_the_small_model(void **state)
     for (int type = BL_F32; type <= BL_F16; type++) {
         bl_context context = { .device = device, .stream = stream, .kernels = kernels, .type = (bl_dtype)type, .vae_type = (bl_dtype)type };
         bl_checkpoint *c = NULL;
-        if (bl_checkpoint_open(&context, good, &c) != BL_OK)
+        if (bl_checkpoint_open(&context, good, NULL, &c) != BL_OK)
             fail_msg("%s", bl_last_error());
         for (int what = 0; what < 12; what++) {
             bl_stage s;
