@@ -124,8 +124,8 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
         json_object_set_new(object, "method", method_json(d));
     }
     BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
-    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s%s, CFG scale: %g, Seed: %s, RNG: %s, Size: %ux%u%s", d->steps, scheduler,
-             bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", bl_shortest(d->guidance), seed, d->rng, d->width, d->height,
+    snprintf(line, sizeof(line), "Steps: %u, Sampler: %s%s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
+             bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", bl_shortest(d->guidance), seed, d->width, d->height,
              o->photo ? ", Denoising strength: " : "");
     const size_t size = strlen(d->words->prompt) + strlen(negative) + strlen(line) + sizeof(d->model->name) + 128;
     *text = bl_alloc(size, 1);
@@ -135,7 +135,7 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
                      *negative ? "\n" : "", line);
     if (o->photo)
         n += snprintf(*text + n, size - (size_t)n, "%g", bl_shortest(d->strength));
-    snprintf(*text + n, size - (size_t)n, ", Model: %s, Version: blemish %s", d->model->name, bl_version());
+    snprintf(*text + n, size - (size_t)n, ", Model: %s, RNG: %s, Version: blemish %s", d->model->name, d->rng, bl_version());
 fail:
     json_decref(object);
     if (result != BL_OK) {

@@ -397,12 +397,14 @@ static bl_result verify_schedule(bl_verifier *v, const char *name, const json_t 
     bl_scheduler_config config;
     float *x = NULL, *model_in = NULL, *t = NULL, *drawn = NULL;
     BL_TRY(read_settings(v, settings, &config));
-    if (config.kind == BL_SCHEDULER_DPMPP_2M && config.karras && !json_object_get(settings, "final_sigmas_type")) {
-        static const char *const parts[] = { "timesteps", "x", "model_in", "init_noise_sigma" };
+    const bool old = config.kind == BL_SCHEDULER_DPMPP_2M && config.karras && !json_object_get(settings, "final_sigmas_type");
+    if (old || config.problem[0]) {
+        static const char *const parts[] = { "timesteps", "init_noise_sigma", "sigmas", "noise", "x", "model_in", "last" };
         for (size_t i = 0; i < BL_COUNT(parts); i++) {
             snprintf(golden, sizeof(golden), "%s.%s", name, parts[i]);
             if (bl_golden_has(v, golden))
-                bl_skip(v, golden, "diffusers before 0.22 steps between rounded timesteps here, not between the Karras sigmas");
+                bl_skip(v, golden, !old ? config.problem
+                        : "diffusers before 0.22 steps between rounded timesteps here, not between the Karras sigmas");
         }
         return BL_OK;
     }

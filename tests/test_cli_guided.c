@@ -130,10 +130,80 @@ static void test_guided(void **state)
     assert_says(err_path, "pictures decoded");
 }
 
+typedef struct update {
+    double timestep, loss, norm;
+} update;
+
+/* Losses and gradients of every update of a trace; how many there are. */
+static size_t read_updates(const char *path, update *out, size_t room)
+{
+    char line[4096];
+    size_t count = 0;
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f)) {
+        json_t *json = json_loads(line, 0, NULL);
+        if (!strcmp(json_string_value(json_object_get(json, "kind")), "update")) {
+            assert_true(count < room);
+            out[count++] = (update){ json_number_value(json_object_get(json, "t")),
+                json_number_value(json_object_get(json, "attention_loss")), json_number_value(json_object_get(json, "gradient_norm")) };
+        }
+        json_decref(json);
+    }
+    fclose(f);
+    return count;
+}
+
+static bool near(double a, double b) { return a - b < 1e-4 * a && b - a < 1e-4 * a; }
+
+static size_t run_cut(const char *scheduler, const char *out, update *updates, size_t room)
+{
+    assert_int_equal(RUN("generate", "-m", tiny_model(), "--object", "nut", "--defect", "cracked", "--photo", "p.png", "--width", "64",
+                         "--height", "64", "--steps", "6", "--scheduler", scheduler, "--spacing", "leading", "--precision", "f32", "-o",
+                         out, "--trace", "t.jsonl", "-f"), 0);
+    return read_updates("t.jsonl", updates, room);
+}
+
+/* Guidance works on latents of one scale whatever the scheduler: from the same start it finds the same loss and gradient. Euler, which
+ * is DDIM but for its last step, finds the same in every step; with ancestral noise, what it finds parts from there. */
+static void test_guided_by_any_scheduler(void **state)
+{
+    (void)state;
+    enum { STEPS = 3 };
+    need_device();
+    write_photo("p.png");
+    update ddim[STEPS], euler[STEPS], ancestral[STEPS], other[64];
+    assert_int_equal(run_cut("ddim", "d.png", ddim, STEPS), STEPS);
+    assert_int_equal(run_cut("euler", "e.png", euler, STEPS), STEPS);
+    assert_int_equal(run_cut("euler-a", "a.png", ancestral, STEPS), STEPS);
+    for (size_t i = 0; i < STEPS; i++) {
+        assert_true(ddim[i].norm > 0 && ddim[i].timestep > 0);
+        assert_true(ddim[i].timestep == euler[i].timestep && ddim[i].timestep == ancestral[i].timestep);
+        assert_true(near(ddim[i].loss, euler[i].loss) && near(ddim[i].norm, euler[i].norm));
+        assert_int_equal(near(ddim[i].norm, ancestral[i].norm), i == 0);
+    }
+    bool inside;
+    assert_true(white_of("e_mask.png", 64, &inside) > 0); /* the defect-free denoising has had the same noise */
+    assert_true(white_of("a_mask.png", 64, &inside) > 0);
+
+    static const char *const runs[][2] = { { "cut", "dpm++2m" }, { "cut", "lcm" }, { "anomalyany", "euler-a" }, { "anomalyany", "dpm++2m" },
+                                           { "attend", "euler" }, { "attend", "lcm" } };
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        assert_int_equal(RUN("generate", "-m", tiny_model(), "-p", "a [[cracked]] nut", "--photo", "p.png", "--width", "64", "--height",
+                             "64", "--steps", "4", "--method", runs[i][0], "--scheduler", runs[i][1], "--rng", "torch-cpu", "-o", "o.png",
+                             "-f", "--trace", "o.jsonl", "--mask", "none"), 0);
+        const size_t count = read_updates("o.jsonl", other, COUNT(other));
+        assert_int_equal(count > 0, strcmp(runs[i][0], "attend") != 0);
+        for (size_t k = 0; k < count; k++)
+            assert_true(other[k].norm >= 0 && other[k].loss > 0 && other[k].loss <= 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_guided, before_each),
+        cmocka_unit_test_setup(test_guided_by_any_scheduler, before_each),
     };
     return cmocka_run_group_tests(tests, before_all, after_all);
 }

@@ -462,7 +462,10 @@ static void options_refused(void **state)
         { { .prompt = PROMPT, .height = 4096 }, BL_ERROR_USAGE, "the height is 4096 pixels; it ranges from 64 to 2048" },
         { { .prompt = PROMPT, .width = UINT32_MAX }, BL_ERROR_USAGE, "the width is 4294967295" },
         { { .prompt = PROMPT, .scheduler = "heun" }, BL_ERROR_USAGE,
-          "scheduler \"heun\" is not known; known: ddim, pndm, pndm-diffusers, euler" },
+          "scheduler \"heun\" is not known; known: ddim, pndm, pndm-diffusers, euler, euler-a, dpm++2m, lcm" },
+        { { .prompt = PROMPT, .scheduler = "lcm", .steps = 51 }, BL_ERROR_USAGE, "51 steps: scheduler lcm runs at most 50" },
+        { { .prompt = PROMPT, .scheduler = "euler-a", .karras = 1 }, BL_ERROR_USAGE, "scheduler euler-a has no Karras sigmas" },
+        { { .prompt = PROMPT, .rng = "cuda" }, BL_ERROR_USAGE, "rng \"cuda\" is not known; known: philox, torch-cuda, torch-cpu" },
         { { .prompt = PROMPT, .spacing = "even" }, BL_ERROR_USAGE, "\"even\" is not known; known: leading, trailing, linspace" },
     };
     bl_model *m = NULL;

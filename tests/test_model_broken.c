@@ -145,7 +145,7 @@ static void models_that_cannot_generate(void **state)
         { { .tensor = "text_model.final_layer_norm.bias", .damage = FX_NAN }, BL_ERROR_MODEL, "the text embedding is not finite", NULL },
         { { .tensor = "decoder.conv_in.weight", .damage = FX_NAN }, BL_ERROR_MODEL, "the picture has values that are not finite", NULL },
         { { .tensor = "decoder.conv_out.weight", .damage = FX_FLAT }, BL_ERROR_OUTPUT, "the picture is one flat colour", NULL },
-        { { .scheduler = "EulerDiscreteScheduler" }, BL_ERROR_MODEL, "\"EulerDiscreteScheduler\" is not known", "ddim" },
+        { { .scheduler = "HeunDiscreteScheduler" }, BL_ERROR_MODEL, "\"HeunDiscreteScheduler\" is not known", "ddim" },
     };
     need_device();
     for (size_t i = 0; i < BL_COUNT(cases); i++) {

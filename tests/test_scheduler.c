@@ -123,6 +123,13 @@ static void tables_of_200_steps(void **state)
     assert_int_equal(bl_schedule_create(&c, 200, 0.3, 0, 12.5f, &s), BL_OK);
     check_timesteps(&s, labels, 61);
     bl_schedule_free(&s);
+    double alphas[TRAIN];
+    assert_int_equal(bl_scheduler_alphas(&c, alphas), BL_OK);
+    assert_int_equal(bl_schedule_create(&c, 200, 0.3, 0, 12.5f, &s), BL_OK);
+    bl_schedule_blend_before(&s); /* at the levels of the labels, which are one step ahead */
+    for (uint32_t i = 0; i < s.count; i++)
+        assert_true(s.steps[i].blend_x == (float)sqrt(alphas[labels[i]]) && s.steps[i].blend_n == (float)sqrt(1 - alphas[labels[i]]));
+    bl_schedule_free(&s);
     c.kind = BL_SCHEDULER_PNDM;
     assert_int_equal(bl_schedule_create(&c, 200, 0.3, 0, 12.5f, &s), BL_OK);
     check_timesteps(&s, correct, 62);
