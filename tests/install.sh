@@ -48,7 +48,8 @@ by-cmake/defect "$model" "$model/photos/hazelnut.png" hazelnut crack two.png
 for f in one two; do "$build/same_pixels" want.png $f.png || fail "$f.png differs from what the program makes"; done
 # a bright disc on a dark ground, as a camera's frame, and one that is broken
 awk 'BEGIN { printf "P5 128 128 255\n"
-    for (y = 0; y < 128; y++) for (x = 0; x < 128; x++) printf "%c", (x - 64) ^ 2 + (y - 64) ^ 2 < 1600 ? 120 + (x * 7 + y * 5) % 7 : 40 }' >disc.pgm
+    for (y = -64; y < 64; y++) for (x = -64; x < 64; x++)
+        printf "%c", x * x + y * y < 1600 ? 120 + (x * 7 + y * 5 + 1000) % 7 : 40 }' >disc.pgm
 head -c 5000 disc.pgm >short.pgm
 mkdir out
 ./frames "$model" hazelnut hole out short.pgm disc.pgm >made 2>errors && fail "a broken frame passed"
