@@ -56,6 +56,12 @@ mkdir out
 [ "$(cat made)" = out/0002.png ] && [ -s out/0002_mask.png ] || { cat errors; fail "the loop over frames"; }
 grep -q 'short.pgm: not a binary PGM' errors || fail "a broken frame was not told"
 
+if command -v python3 >/dev/null; then # the same frame, the same seed number
+    mkdir again
+    python3 "$source/examples/frames.py" moved "$model" hazelnut hole again disc.pgm >made 2>errors || { cat errors; fail "ctypes"; }
+    [ "$(cat made)" = again/0001.png ] && [ -s again/0001_mask.png ] || fail "ctypes wrote other files"
+fi
+
 # --- manual and completion
 if command -v mandoc >/dev/null; then
     for f in moved/share/man/man1/*.1; do
