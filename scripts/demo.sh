@@ -8,14 +8,14 @@ set -eu
 cd "$(dirname "$0")/.."
 
 model=models/demo
-options="--method cut --mask auto --mask-size 0.15-0.25"
+options="--method cut --strength 0.7 --steps 30 --mask auto --mask-size 0.15-0.25"
 # name | photo | object | defect | template | further options
 parts='
 hazelnut | hazelnut.png | hazelnut | crack | a photo of a {object} with a {defect} on it | --seed 1
-leather | leather.png | leather | stain | a photo of a {object} with a {defect} on it | --seed 1
-wood | wood.png | wood | stain | a photo of a {object} with a {defect} on it | --seed 1
-woven_grid | woven_grid.png | woven grid | stain | a photo of a {object} with a {defect} on it | --seed 2
-capsule | capsule.png | capsule | hole | a photo of a {object} with a {defect} in it | --seed 1
+leather | leather.png | leather | hole | a photo of a {object} with a {defect} in it | --seed 1
+wood | wood.png | wood | crack | a photo of a {object} with a {defect} on it | --seed 1
+woven_grid | woven_grid.png | woven grid | hole | a photo of a {object} with a {defect} in it | --seed 2
+capsule | capsule.png | capsule | crack | a photo of a {object} with a {defect} on it | --seed 1
 '
 
 sh scripts/setup.sh
