@@ -38,6 +38,14 @@ cc -std=c11 "$source/examples/frames.c" -o frames $(pkg-config --cflags blemish)
 cmake -S "$source/examples" -B by-cmake -DCMAKE_PREFIX_PATH="$PWD/moved" >log && cmake --build by-cmake >>log ||
     { cat log; fail "find_package"; }
 
+# --- shaders of another build: taken if they are of these sources, and no compiler is looked for; else refused
+cmake -S "$source" -B prebuilt -DBLEMISH_SPIRV_DIR="$build/spirv" >log 2>&1 || { cat log; fail "BLEMISH_SPIRV_DIR"; }
+grep -qi glslang prebuilt/CMakeCache.txt && fail "BLEMISH_SPIRV_DIR: a shader compiler was looked for"
+mkdir others
+sed '1s/[0-9a-f]/x/g' "$build/spirv/kernels_spv.inc" >others/kernels_spv.inc
+cmake -S "$source" -B refused -DBLEMISH_SPIRV_DIR="$PWD/others" >log 2>&1 && fail "shaders of other sources are taken"
+grep -q 'does not hold the shaders of these sources' log || { cat log; fail "shaders of other sources: no reason"; }
+
 # --- pictures: the same as the program's own
 "$program" devices >devices || { [ -n "${CI:-}" ] && fail "no device"; exit 77; }
 model=$source/models/demo

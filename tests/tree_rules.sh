@@ -80,13 +80,13 @@ for f in shaders/*.comp; do
     grep -qE "^K\([a-z0-9_]*, [a-z0-9_]*, $k," shaders/kernels.def || echo "$f: no row in shaders/kernels.def"
 done >>"$bad"
 
-# --- symbols: visible are the functions of blemish.h; the hidden ones have our prefix, an op table's, or are volk's
+# --- symbols: visible are the functions of the two headers; the hidden ones have our prefix, an op table's, or are volk's
 if [ -n "$library" ]; then
     readelf -sW "$library" 2>/dev/null | awk '$5 == "GLOBAL" && $7 != "UND" && NF == 8 { print $6, $8 }' | sort -u >"$bad.symbols"
     grep -q '^DEFAULT bl_version$' "$bad.symbols" || echo "$library: does not export bl_version: is it the library?" >>"$bad"
     while read -r visibility name; do
         if [ "$visibility" = DEFAULT ]; then
-            grep -qE "^BL_API .*[ *]$name\(" runtime/blemish.h || echo "exported, but not in blemish.h: $name"
+            grep -qE "^BL_API .*[ *]$name\(" runtime/blemish.h runtime/blemish_vulkan.h || echo "exported, but in no public header: $name"
         else
             case $name in
             bl_* | ref_* | cases_* | case_count_* | extents_* | flops_* | depth_* | vk[A-Z]* | volk[A-Z]*) ;;
