@@ -158,9 +158,9 @@ static bool near(double a, double b) { return a - b < 1e-4 * a && b - a < 1e-4 *
 
 static size_t run_cut(const char *scheduler, const char *out, update *updates, size_t room)
 {
-    assert_int_equal(RUN("generate", "-m", tiny_model(), "--object", "nut", "--defect", "cracked", "--photo", "p.png", "--width", "64",
-                         "--height", "64", "--steps", "6", "--scheduler", scheduler, "--spacing", "leading", "--precision", "f32", "-o",
-                         out, "--trace", "t.jsonl", "-f"), 0);
+    assert_int_equal(RUN("generate", "-m", tiny_model(), "--object", "nut", "--defect", "cracked", "--photo", "p.png",
+                         "--crop", "none", "--width", "64", "--height", "64", "--steps", "6", "--scheduler", scheduler, "--spacing",
+                         "leading", "--precision", "f32", "-o", out, "--trace", "t.jsonl", "-f"), 0);
     return read_updates("t.jsonl", updates, room);
 }
 
@@ -189,8 +189,8 @@ static void test_guided_by_any_scheduler(void **state)
     static const char *const runs[][2] = { { "cut", "dpm++2m" }, { "cut", "lcm" }, { "anomalyany", "euler-a" }, { "anomalyany", "dpm++2m" },
                                            { "attend", "euler" }, { "attend", "lcm" } };
     for (size_t i = 0; i < COUNT(runs); i++) {
-        assert_int_equal(RUN("generate", "-m", tiny_model(), "-p", "a [[cracked]] nut", "--photo", "p.png", "--width", "64", "--height",
-                             "64", "--steps", "4", "--method", runs[i][0], "--scheduler", runs[i][1], "--rng", "torch-cpu", "-o", "o.png",
+        assert_int_equal(RUN("generate", "-m", tiny_model(), "-p", "a [[cracked]] nut", "--photo", "p.png", "--crop", "none", "--width",
+                             "64", "--height", "64", "--steps", "4", "--method", runs[i][0], "--scheduler", runs[i][1], "--rng", "torch-cpu", "-o", "o.png",
                              "-f", "--trace", "o.jsonl", "--mask", "none"), 0);
         const size_t count = read_updates("o.jsonl", other, COUNT(other));
         assert_int_equal(count > 0, strcmp(runs[i][0], "attend") != 0);
