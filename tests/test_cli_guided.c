@@ -190,8 +190,8 @@ static void test_guided_by_any_scheduler(void **state)
                                            { "attend", "euler" }, { "attend", "lcm" } };
     for (size_t i = 0; i < COUNT(runs); i++) {
         assert_int_equal(RUN("generate", "-m", tiny_model(), "-p", "a [[cracked]] nut", "--photo", "p.png", "--crop", "none", "--width",
-                             "64", "--height", "64", "--steps", "4", "--method", runs[i][0], "--scheduler", runs[i][1], "--rng", "torch-cpu", "-o", "o.png",
-                             "-f", "--trace", "o.jsonl", "--mask", "none"), 0);
+                             "64", "--height", "64", "--steps", "4", "--method", runs[i][0], "--scheduler", runs[i][1], "--rng",
+                             "torch-cpu", "-o", "o.png", "-f", "--trace", "o.jsonl", "--mask", "none"), 0);
         const size_t count = read_updates("o.jsonl", other, COUNT(other));
         assert_int_equal(count > 0, strcmp(runs[i][0], "attend") != 0);
         for (size_t k = 0; k < count; k++)
