@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The judge: a small U-Net that finds defects and tells their kind, trained on the renderer's true defects and on nothing else.
 
-    python3 judge.py WORK [--renders 3000] [--steps 700]        writes WORK/judge/judge.pt and judge.json
+    python3 judge.py WORK [--renders 4000] [--steps 2000]        writes WORK/judge/judge.pt and judge.json
 
 It has never seen a picture of the generator, and its renders have other seeds than the generator's and than the photos of the grid."""
 import argparse
@@ -122,8 +122,8 @@ def train(data, defects, steps, size, seed=0):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("work", type=Path)
-    p.add_argument("--renders", type=int, default=3000, help="default: 3000")
-    p.add_argument("--steps", type=int, default=700, help="of 16 pictures; default: 700")
+    p.add_argument("--renders", type=int, default=4000, help="default: 4000")
+    p.add_argument("--steps", type=int, default=2000, help="of 16 pictures; default: 2000")
     p.add_argument("--batch", type=int, default=16, help="default: 16")
     p.add_argument("--test", type=int, default=216, help="renders for the check at the end; default: 216")
     a = p.parse_args()

@@ -36,7 +36,7 @@ def command(a, grid, call):
         # the least strength that still runs a step; no guidance, no words to speak of
         return out + ["--prompt", call["template"].format(object=call["cls"], defect=call["defect"]), "--method", "sd", "--guidance", "1",
                       "--strength", f"{1.001 / a.steps:.5f}"]
-    out += ["--mask", call["region"], "--strength", str(a.strength)]
+    out += ["--mask", call["region"], "--strength", str(a.strength), "--guidance", f"{a.guidance:g}"]
     if a.method == "control":
         return out + ["--prompt", grid["normal"].format(object=call["cls"]), "--method", "sd"]
     out += ["--object", call["cls"], "--defect", call["defect"], "--template", call["template"]]
@@ -80,7 +80,8 @@ def main():
     program = Path(__file__).resolve().parents[2] / "build/blemish"
     p.add_argument("--blemish", type=Path, default=program, help="the program; default: build/blemish")
     p.add_argument("--steps", type=int, default=20, help="default: 20")
-    p.add_argument("--strength", type=float, default=0.5, help="default: 0.5")
+    p.add_argument("--strength", type=float, default=0.9, help="default: 0.9")
+    p.add_argument("--guidance", type=float, default=12, help="default: 12")
     p.add_argument("--detail", action="store_true", help="give the renderer's longer description, too")
     p.add_argument("--match", metavar="NAME", help="so many steps more that a picture takes as long as one of NAME did: both NAME and this "
                    "method's own folder must be there, for their seconds")
