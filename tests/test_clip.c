@@ -1,4 +1,5 @@
 /* The CLIP model of the image loss: what it refuses, its features and gradients against the same in double, its memory. */
+#include "failing_memory.h"
 #include "image_guide.h"
 #include "model.h"
 #include "model_session.h"
@@ -512,22 +513,6 @@ static void dropped_weights_are_planned_anew(void **state)
                      (unsigned long long)made.stages[i].held);
     assert_true(made.stages[1].weights == first.stages[1].weights && made.stages[2].weights == first.stages[2].weights);
     bl_clip_close(&clip);
-}
-
-static int allocations, fail_at, alive;
-static void *limited_resize(void *p, size_t size)
-{
-    if (++allocations == fail_at)
-        return NULL;
-    void *grown = realloc(p, size);
-    alive += !p && grown;
-    return grown;
-}
-
-static void counted_release(void *p)
-{
-    alive -= p != NULL;
-    free(p);
 }
 
 /* Opens, makes the image loss of a prompt, runs it, closes, with the n-th allocation failing. */

@@ -1,4 +1,5 @@
 /* What files are, told without a device; and what is no model, named. */
+#include "failing_memory.h"
 #include "ldm_writer.h"
 #include <setjmp.h>
 #include <cmocka.h>
@@ -205,21 +206,6 @@ static void other_formats_are_named(void **state)
     assert_non_null(strstr(bl_last_error(), "text_encoder/config.json is missing"));
     assert_int_equal(bl_inspect(NULL, 0, &text), BL_ERROR_USAGE);
     assert_int_equal(bl_inspect(file, 0, NULL), BL_ERROR_USAGE);
-}
-
-static int allocations, fail_at, alive;
-static void *limited_resize(void *p, size_t size)
-{
-    if (++allocations == fail_at)
-        return NULL;
-    void *grown = realloc(p, size);
-    alive += !p && grown;
-    return grown;
-}
-static void counted_release(void *p)
-{
-    alive -= p != NULL;
-    free(p);
 }
 
 static void any_allocation_may_fail(void **state)

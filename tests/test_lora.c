@@ -1,4 +1,5 @@
 /* LoRA: what is added to the weights, against sums in double precision made here; the pictures of a merged checkpoint; broken files. */
+#include "failing_memory.h"
 #include "lora.h"
 #include "model_session.h"
 #include "parts.h"
@@ -211,21 +212,6 @@ static void metadata_tell_alpha(void **state)
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------------- */
-
-static int allocations, fail_at, alive;
-static void *limited_resize(void *p, size_t size)
-{
-    if (++allocations == fail_at)
-        return NULL;
-    void *grown = realloc(p, size);
-    alive += !p && grown;
-    return grown;
-}
-static void counted_release(void *p)
-{
-    alive -= p != NULL;
-    free(p);
-}
 
 static void any_allocation_may_fail(void **state)
 {

@@ -1,4 +1,5 @@
 /* Checkpoints with something wrong, and memory that runs out: always a result with a reason, never a half-made thing. */
+#include "failing_memory.h"
 #include "model_session.h"
 
 /* --- files -------------------------------------------------------------------------------------------------------------- */
@@ -168,22 +169,6 @@ static void models_that_cannot_generate(void **state)
 }
 
 /* --- memory ------------------------------------------------------------------------------------------------------------- */
-
-static int allocations, fail_at, alive;
-static void *limited_resize(void *p, size_t size)
-{
-    if (++allocations == fail_at)
-        return NULL;
-    void *grown = realloc(p, size);
-    alive += !p && grown;
-    return grown;
-}
-
-static void counted_release(void *p)
-{
-    alive -= p != NULL;
-    free(p);
-}
 
 /* Open, generate, close with the n-th allocation failing; `opened` (may be NULL) gets the allocations of opening. */
 static bl_result run_limited(int n, const bl_generate_options *o, int *opened)
