@@ -11,6 +11,7 @@
 # WHOLE     pictures made once more without the photo's own pixels around them: default 80
 # LIMIT     pictures of the other methods: default all
 # THREADS   of torch: default 2
+# AT_ONCE   calls of the program at the same time: default 1; 2 on two processor cores make a third more pictures
 # JUDGE SCORE DETECT     options of those scripts, such as DETECT="--seeds 5"
 # DOC       the page that is filled in: default docs/evaluation.md
 set -eu
@@ -23,7 +24,7 @@ mkdir -p "$work"
 say() { echo "== $* ($(date +%H:%M:%S))" >&2; }
 make() {
     "$python" $here/run.py "$work" --model "$model" --blemish "${BLEMISH:-build/blemish}" --steps "$steps" --strength "$strength" \
-        --guidance "$guidance" "$@"
+        --guidance "$guidance" --at-once "${AT_ONCE:-1}" "$@"
 }
 own() { case $1 in cut) echo "--lambda $lambda" ;; esac; } # options of a method
 

@@ -9,10 +9,12 @@
 Goes on where it was stopped: pictures that exist are kept. Pictures made with other options are an error, not a mixture."""
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -49,26 +51,37 @@ def command(a, grid, call):
 def generate(a, grid, calls):
     fixed = ["--scheduler", "ddim", "--steps", str(a.steps), "--width", str(grid["size"]), "--height", str(grid["size"]), *a.rest]
     start = [str(a.blemish.resolve()), "generate", "--model", str(a.model.resolve()), "--json", "--force", "--progress", "none"]
-    done, started = 0, time.monotonic()
-    for i, call in enumerate(calls):
+    left = []
+    for call in calls:
         options, record = command(a, grid, call) + fixed, a.out / f"{call['call']}.json"
-        if record.exists():
-            before = read_json(record)["options"]
-            if before != options:
-                sys.exit(f"{record} was made with other options:\n  {' '.join(before)}\nnot\n  {' '.join(options)}\n"
-                         "Give the variant another --name, or remove that folder.")
-            continue
-        run = subprocess.run([*start, *options], cwd=a.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if not record.exists():
+            left.append((call, options, record))
+        elif (before := read_json(record)["options"]) != options:
+            sys.exit(f"{record} was made with other options:\n  {' '.join(before)}\nnot\n  {' '.join(options)}\n"
+                     "Give the variant another --name, or remove that folder.")
+    # the software driver's threads; others do not read it
+    environment = {**os.environ, "LP_NUM_THREADS": str(max(1, os.cpu_count() // a.at_once))} if a.at_once > 1 else None
+
+    def one(job):
+        _, options, record = job
+        run = subprocess.run([*start, *options], cwd=a.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         if run.returncode:
-            sys.exit(f"{run.stderr}\nblemish generate {' '.join(options)}\nfailed with exit code {run.returncode}")
+            raise RuntimeError(f"{run.stderr}\nblemish generate {' '.join(options)}\nfailed with exit code {run.returncode}")
         made = json.loads(run.stdout)
         keep = ("path", "seed", "seconds", "steps_run", "unet_forwards", "unet_backwards", "decodes", "gflop")
         write_json(record, {"model": a.model.resolve().name, "options": options, "seconds": made["seconds"],
                             "device": made["device"]["name"], "precision": made["precision"],
                             "files": [{k: f[k] for k in keep} for f in made["files"]]})
-        done += 1
-        took = (time.monotonic() - started) / done
-        print(f"{a.name} {call['call']}: {took:.1f} s a call, {took * (len(calls) - i - 1) / 60:.0f} min to go", flush=True)
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(a.at_once) as pool:
+        try:
+            for done, (job, _) in enumerate(zip(left, pool.map(one, left)), 1):
+                took = (time.monotonic() - started) / done
+                print(f"{a.name} {job[0]['call']}: {took:.1f} s a call, {took * (len(left) - done) / 60:.0f} min to go", flush=True)
+        except RuntimeError as error:
+            pool.shutdown(cancel_futures=True)
+            sys.exit(str(error))
 
 
 def main():
@@ -86,6 +99,7 @@ def main():
     p.add_argument("--match", metavar="NAME", help="so many steps more that a picture takes as long as one of NAME did: both NAME and this "
                    "method's own folder must be there, for their seconds")
     p.add_argument("--limit", type=int, default=0, help="only the first so many pictures; default: all")
+    p.add_argument("--at-once", type=int, default=1, help="calls of the program at the same time, which share the processor; default: 1")
     mine, rest = (sys.argv[1:], [])
     if "--" in mine:
         mine, rest = mine[:mine.index("--")], mine[mine.index("--") + 1:]
