@@ -93,6 +93,8 @@ bool picture_may_write(const char *path, bool force, char *reason, size_t size)
         snprintf(reason, size, "%s: \"%s\" is not a folder", path, folder);
     else if (access(folder, W_OK | X_OK))
         snprintf(reason, size, "%s: the folder \"%s\" cannot be written: %s", path, folder, strerror(errno));
+    else if (lstat(path, &info) && errno != ENOENT) /* such as a name that is too long */
+        snprintf(reason, size, "%s: cannot be written: %s", path, strerror(errno));
     else if (!lstat(path, &info) && S_ISDIR(info.st_mode))
         snprintf(reason, size, "%s: is a folder", path);
     else if (!lstat(path, &info) && !force)

@@ -1,18 +1,9 @@
 /* Layer 5. */
 #include "model.h"
+#include "json.h"
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* Takes over a string of jansson's. */
-static bl_result keep(char *made, char **out)
-{
-    *out = made ? bl_text_copy(made, strlen(made)) : NULL;
-    free(made);
-    return *out ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory for parameters");
-}
 
 double bl_shortest(float v)
 {
@@ -123,7 +114,9 @@ bl_result bl_describe(const bl_description *d, char **json, char **text)
         json_object_set_new(object, "whole_picture", json_boolean(o->whole_picture));
         json_object_set_new(object, "method", method_json(d));
     }
-    BL_TRY(keep(object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL, json));
+    *json = bl_json_print(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (!*json)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for parameters"));
     snprintf(line, sizeof(line), "Steps: %u, Sampler: %s%s, CFG scale: %g, Seed: %s, Size: %ux%u%s", d->steps, scheduler,
              bl_scheduler_is_karras(d->scheduler) ? " Karras" : "", bl_shortest(d->guidance), seed, d->width, d->height,
              o->photo ? ", Denoising strength: " : "");

@@ -1,9 +1,9 @@
 /* What a file is, as one JSON object. Layer 5. */
 #include "file.h"
+#include "json.h"
 #include "kinds.h"
 #include "parts.h"
 #include "png.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* --- tensors -------------------------------------------------------------------------------------------------------- */
@@ -178,7 +178,6 @@ bl_result bl_inspect(const char *path, int list, char **json)
     bl_result result = BL_OK;
     tally t = { .list = list ? json_array() : NULL };
     json_t *o = json_object();
-    char *text = NULL;
     if (json)
         *json = NULL;
     if (!path || !json)
@@ -191,12 +190,10 @@ bl_result bl_inspect(const char *path, int list, char **json)
     } else {
         BL_TRY(inspect_file(path, o, &t));
     }
-    text = json_dumps(o, JSON_COMPACT);
-    *json = text ? bl_text_copy(text, strlen(text)) : NULL;
+    *json = bl_json_print(o, JSON_COMPACT);
     if (!*json)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory to tell what a file is"));
 fail:
-    free(text);
     json_decref(t.list);
     json_decref(o);
     return result;

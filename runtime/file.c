@@ -62,8 +62,16 @@ static int posix_sync_directory(const char *path)
     return failed;
 }
 
+static bl_path_kind posix_kind(const char *path)
+{
+    struct stat s;
+    if (stat(path, &s))
+        return BL_PATH_NOTHING;
+    return S_ISREG(s.st_mode) ? BL_PATH_FILE : S_ISDIR(s.st_mode) ? BL_PATH_DIRECTORY : BL_PATH_OTHER;
+}
+
 bl_file_api bl_files = { posix_open_read, posix_open_new, posix_size, posix_read_at, posix_write, fsync, posix_close, rename, unlink,
-    posix_sync_directory };
+    posix_sync_directory, posix_kind };
 
 /* --- reading ----------------------------------------------------------------------------------------------------------- */
 
@@ -270,14 +278,5 @@ char *bl_path_join(const char *dir, const char *name)
     return path;
 }
 
-bool bl_path_is_directory(const char *path)
-{
-    struct stat s;
-    return !stat(path, &s) && S_ISDIR(s.st_mode);
-}
-
-bool bl_path_is_file(const char *path)
-{
-    struct stat s;
-    return !stat(path, &s) && S_ISREG(s.st_mode);
-}
+bool bl_path_is_directory(const char *path) { return bl_files.kind(path) == BL_PATH_DIRECTORY; }
+bool bl_path_is_file(const char *path) { return bl_files.kind(path) == BL_PATH_FILE; }

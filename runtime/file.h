@@ -1,11 +1,14 @@
 /* Files: positioned reads of regular files, whole small files, atomic writes. Layer 0.
- * Never mapped: a mapped file that shrinks is a crash. What opens, reads or writes goes through bl_file_api; paths are in the
- * form the system takes, messages name the file as the caller did. */
+ * Never mapped: a mapped file that shrinks is a crash. What looks for, opens, reads or writes files goes through bl_file_api; paths are
+ * in the form the system takes, messages name the file as the caller did. */
 #ifndef BL_FILE_H
 #define BL_FILE_H
 #include "base.h"
 
-/* The system calls behind this file; each returns -1 and sets errno on failure. Written only by tests. The callers repeat
+/* What a path leads to, symbolic links followed; nothing also where it cannot be looked at. */
+typedef enum bl_path_kind { BL_PATH_NOTHING, BL_PATH_FILE, BL_PATH_DIRECTORY, BL_PATH_OTHER } bl_path_kind;
+
+/* The system calls behind this file; those that may fail return -1 and set errno. Written only by tests. The callers repeat
  * the opens, reads, writes and syncs after EINTR. */
 typedef struct bl_file_api {
     int (*open_read)(const char *path);
@@ -18,6 +21,7 @@ typedef struct bl_file_api {
     int (*rename)(const char *from, const char *to);
     int (*remove)(const char *path);
     int (*sync_directory)(const char *path);
+    bl_path_kind (*kind)(const char *path);
 } bl_file_api;
 extern bl_file_api bl_files;
 

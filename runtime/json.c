@@ -112,6 +112,17 @@ fail:
     return result;
 }
 
+char *bl_json_print(const json_t *value, size_t flags)
+{
+    const size_t size = value ? json_dumpb(value, NULL, 0, flags) : 0;
+    char *text = size ? bl_alloc(size + 1, 1) : NULL;
+    if (text && json_dumpb(value, text, size, flags) != size) {
+        bl_free(text);
+        return NULL;
+    }
+    return text;
+}
+
 /* --- members ----------------------------------------------------------------------------------------------------------- */
 
 static const char *type_name(const json_t *v)

@@ -11,6 +11,10 @@ bl_result bl_json_parse(const char *name, const char *data, size_t size, unsigne
 /* Reads and parses a file of at most `max` bytes, depth 16. */
 bl_result bl_json_read(const char *path, size_t max, bl_result kind, json_t **out);
 
+/* The text of a value (NULL: none), freed by bl_free; `flags` are those of json_dumps. NULL when memory runs out. Not json_dumps: which
+ * function frees its result is the program's choice, not the library's. */
+char *bl_json_print(const json_t *value, size_t flags);
+
 /* Typed members of `object`, which was read from `name`. A member of the wrong type or out of range is BL_ERROR_MODEL; a missing or
  * null one gives `fallback` (whatever its value), as does a NULL object. *out is untouched on failure. */
 bl_result bl_json_u32(const json_t *object, const char *name, const char *key, uint32_t min, uint32_t max, uint32_t fallback,

@@ -1,7 +1,7 @@
 /* A Vulkan for tests, put in front of every call by bl_vulkan_loader: counts calls and objects, makes the n-th call that may fail do so,
  * and watches that nothing is destroyed while it runs. Behind it is either the real driver, or a pretended one whose devices the test
- * describes: it keeps memory and copies, checks what it is given, and dispatches nothing; time passes on a clock of its own as the work of
- * the dispatches says. Included by one source file. */
+ * describes: it keeps memory and copies, counts steps, checks what it is given, and dispatches nothing else; time passes on a clock of its
+ * own as the work of the dispatches says. Included by one source file. */
 #ifndef FAKE_VULKAN_H
 #define FAKE_VULKAN_H
 #include "kernel.h"
@@ -39,6 +39,7 @@ static struct fake {
     uint32_t gpu_count, version;       /* version of the loader; 0: it has no vkEnumerateInstanceVersion */
     uint64_t budget;                   /* of the pretended heap, as VK_EXT_memory_budget tells it */
     bool incoherent;                   /* no memory is coherent */
+    bool filled;                       /* new memory holds numbers from -1 to 1 instead of zeros */
     int fail_at;                       /* the call that fails, counted from 0; negative: none */
     bool fail_on;                      /* so does every later one */
     const char *fail_name;             /* only calls named here count */
@@ -96,6 +97,9 @@ typedef struct fake_object {
     uint8_t *data;                     /* of memory */
     struct fake_object *memory;        /* of a buffer */
     struct fake_object *counter;       /* of a command buffer: the buffer that its sentinel counts in */
+    struct fake_object *steps;         /* and the one with the table whose step it moves on, with the place there and the last step */
+    uint64_t steps_at;
+    uint32_t steps_end;
     struct fake_object *before, *after;/* of command buffers: they go with their pool */
     const bl_impl *impl;               /* of a pipeline */
     bool compiled;                     /* so has this one been by its first dispatch */
@@ -107,6 +111,7 @@ typedef struct fake_object {
 } fake_object;
 
 static fake_object *fake_bound;        /* buffer of the last descriptor set's first binding: sets are used as soon as they are written */
+static uint64_t fake_bound_at;         /* and where in it */
 
 static fake_object fake_fixed[4];      /* instance, device, queue, descriptor set */
 static fake_object fake_commands = { .before = &fake_commands, .after = &fake_commands }; /* the ring of them all */
@@ -119,6 +124,8 @@ static fake_object *fake_new(uint64_t size, bool data)
     if (!o || (data && !(o->data = calloc(1, size))))
         abort();
     o->size = size;
+    for (uint64_t i = 0; data && fake.filled && i < size / sizeof(float); i++)
+        ((float *)(void *)o->data)[i] = (float)((i * 37 + 11) % 64) / 32 - 1;
     return o;
 }
 
@@ -309,18 +316,19 @@ FAKE_NOTHING(BeginCommandBuffer, (VkCommandBuffer cmd, const VkCommandBufferBegi
 FAKE_NOTHING(EndCommandBuffer, (VkCommandBuffer cmd), (cmd))
 FAKE_NOTHING(ResetFences, (VkDevice dev, uint32_t n, const VkFence *fences), (dev, n, fences))
 
-/* Pipelines are known by their label. */
-FAKE_CALL(fake_device, SetDebugUtilsObjectNameEXT, (VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i), (dev, i))
+/* Pipelines are known by their label, also where the call fails. */
+static VKAPI_ATTR VkResult VKAPI_CALL fake_SetDebugUtilsObjectNameEXT(VkDevice dev, const VkDebugUtilsObjectNameInfoEXT *i)
 {
-    (void)dev;
-    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+    for (int k = 0; k < BL_KERNEL_COUNT && !fake.driver && i->objectType == VK_OBJECT_TYPE_PIPELINE; k++)
         for (int t = 0; t < BL_DTYPE_COUNT; t++) {
             char label[96];
             bl_kernel_label((bl_kernel)k, (bl_dtype)t, label);
-            if (i->objectType == VK_OBJECT_TYPE_PIPELINE && !strcmp(label, i->pObjectName))
+            if (!strcmp(label, i->pObjectName))
                 FAKE_OF(i->objectHandle)->impl = &bl_impls[k];
         }
-    return VK_SUCCESS;
+    if (fake_fails("SetDebugUtilsObjectNameEXT"))
+        return fake.error;
+    return fake.driver ? fake_device.SetDebugUtilsObjectNameEXT(dev, i) : VK_SUCCESS;
 }
 
 /* --- calls with a memory of their own ------------------------------------------------------------------------------------- */
@@ -479,10 +487,13 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_QueueSubmit(VkQueue queue, uint32_t n
     fake.pending += r == VK_SUCCESS;
     if (!fake.driver)
         fake_work(&info, FAKE_OF(fence));
-    for (uint32_t i = 0; !fake.driver && i < info.commandBufferCount; i++) { /* of all the dispatches only the sentinel is done */
-        const fake_object *c = FAKE_OF(info.pCommandBuffers[i])->counter;
+    for (uint32_t i = 0; !fake.driver && i < info.commandBufferCount; i++) { /* of all dispatches only sentinel and steps are done */
+        const fake_object *o = FAKE_OF(info.pCommandBuffers[i]), *c = o->counter;
         if (c)
             *(float *)(void *)c->memory->data += 1;
+        uint32_t *step = o->steps ? (uint32_t *)(void *)(o->steps->memory->data + o->steps_at) : NULL;
+        if (step)
+            *step += *step < o->steps_end;
     }
     return r;
 }
@@ -619,6 +630,7 @@ FAKE_VOID(fake_device, UpdateDescriptorSets, (VkDevice dev, uint32_t n, const Vk
 {
     (void)dev, (void)copies, (void)c;
     fake_bound = FAKE_OF(w[0].pBufferInfo->buffer);
+    fake_bound_at = w[0].pBufferInfo->offset;
     for (uint32_t i = 0; i < n; i++) {
         const VkDescriptorBufferInfo *b = w[i].pBufferInfo;
         if (!b->buffer || !b->range || b->offset % 256 || b->range > fake.gpus[0].props.limits.maxStorageBufferRange
@@ -635,6 +647,11 @@ FAKE_VOID(fake_device, CmdDispatchBase, (VkCommandBuffer cmd, uint32_t bx, uint3
     fake_object *c = FAKE_OF(cmd), *pipe = c->pipe;
     if (!pipe || !pipe->impl)
         return;
+    if (pipe->impl->op == BL_OP_step_next_fwd) {
+        c->steps = fake_bound;
+        c->steps_at = fake_bound_at;
+        c->steps_end = c->params.step_next_fwd.count;
+    }
     uint32_t grid[3];
     pipe->impl->grid(pipe->impl, &c->params, grid);
     const double flops = bl_op_infos[pipe->impl->op].flops(&c->params), odd = 1 + BL_MAX(fake.uneven - 1, 0) * fmod(flops, 977) / 977;
