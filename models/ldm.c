@@ -8,7 +8,8 @@
 
 /* A name starts with `from` and gets `to` instead. Capitals and # in `from` are numbers, those in `to` what is made of them:
  * #: the number itself. I, O: place in the flat list of input or output blocks; B and L: block and layer there. U: level counted from the
- * other end. T: a layer of OpenCLIP's text encoder that is used. D: a layer of TAESD's decoder, less the one that limits its input. In `to`, * is one of "q", "k" and "v", which are stacked in the file. */
+ * other end. T: a layer of OpenCLIP's text encoder that is used. D: a layer of TAESD's decoder, less the one that limits its
+ * input. In `to`, * is one of "q", "k" and "v", which are stacked in the file. */
 typedef struct row {
     const char *from, *to;
 } row;

@@ -181,9 +181,9 @@ typedef struct bl_lora {
 typedef struct bl_model_options {
     size_t struct_size;
     const char *tokenizer;   /* folder with vocab.json and merges.txt, which a single file needs; NULL: that of the checkpoint */
-    /* Another autoencoder: its folder in diffusers layout, or a safetensors file. May be a tiny one (TAESD: in diffusers layout, or a folder
-     * with taesd_encoder.safetensors and taesd_decoder.safetensors), for less memory and time at some loss of detail. NULL: that of the
-     * checkpoint. */
+    /* Another autoencoder: its folder in diffusers layout, or a safetensors file. May be a tiny one (TAESD: in diffusers layout, or a
+     * folder with taesd_encoder.safetensors and taesd_decoder.safetensors), for less memory and time at some loss of detail. NULL: that
+     * of the checkpoint. */
     const char *vae;
     const char *preview_vae; /* a tiny one that draws previews, of which the decoder is enough; NULL: `vae` if it is tiny, else none */
     /* What the U-Net predicts: "epsilon" or "v", which shapes do not tell. NULL: as scheduler_config.json or a single file's metadata

@@ -11,7 +11,8 @@ headers=$(mktemp -d)
 trap 'rm -rf "$headers"' EXIT
 cp "$source/runtime/blemish.h" "$source/runtime/blemish_vulkan.h" "$headers"
 # What the library itself needs is not part of it, nor are the folders it was built in. Without hashes everything is compared.
-abidw --headers-dir "$headers" --exported-interfaces-only --drop-private-types --drop-undefined-syms --no-corpus-path --no-comp-dir-path --no-show-locs --no-elf-needed \
-    --type-id-style hash "$build/libblemish.so" |
-    sed -e '/<undefined-elf/,/<\/undefined-elf/d' -e "s|path='[^']*/\([a-z]*/[a-z_]*\.c\)'|path='\1'|" -e "s| hash='[0-9a-f]*'||" >"$out.part"
+abidw --headers-dir "$headers" --exported-interfaces-only --drop-private-types --drop-undefined-syms \
+    --no-corpus-path --no-comp-dir-path --no-show-locs --no-elf-needed --type-id-style hash "$build/libblemish.so" |
+    sed -e '/<undefined-elf/,/<\/undefined-elf/d' \
+        -e "s|path='[^']*/\([a-z]*/[a-z_]*\.c\)'|path='\1'|" -e "s| hash='[0-9a-f]*'||" >"$out.part"
 mv "$out.part" "$out"

@@ -19,7 +19,8 @@ abidiff --harmless "$source/tests/data/blemish.abi" "$work/now.abi" >"$work/repo
 for change in "s/'bl_version'/'bl_verse'/" "s/\(name='BL_ERROR_MEMORY' value='\)-6/\1-9/" \
     "/<data-member .*layout-offset-in-bits='64'/,/<.data-member>/d" "s/'max_memory'/'most_memory'/"; do
     sed "$change" "$source/tests/data/blemish.abi" >"$work/changed.abi"
-    if cmp -s "$source/tests/data/blemish.abi" "$work/changed.abi" || abidiff --harmless "$work/changed.abi" "$work/now.abi" >"$work/report"; then
+    if cmp -s "$source/tests/data/blemish.abi" "$work/changed.abi" ||
+        abidiff --harmless "$work/changed.abi" "$work/now.abi" >"$work/report"; then
         printf 'abi.sh: not noticed: %s\n' "$change"
         exit 1
     fi

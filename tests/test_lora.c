@@ -224,8 +224,8 @@ static void the_oldest_names(void **state)
           "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight", 128, 64 },
         { "down_blocks.0.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora",
           "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_out.0.weight", 64, 64 },
-        { "text_encoder.text_model.encoder.layers.1.self_attn.to_q_lora", "text_encoder.text_model.encoder.layers.1.self_attn.q_proj.weight",
-          64, 64 },
+        { "text_encoder.text_model.encoder.layers.1.self_attn.to_q_lora",
+          "text_encoder.text_model.encoder.layers.1.self_attn.q_proj.weight", 64, 64 },
         { "text_encoder.text_model.encoder.layers.0.self_attn.to_out_lora",
           "text_encoder.text_model.encoder.layers.0.self_attn.out_proj.weight", 64, 64 },
     };

@@ -10,7 +10,7 @@ enum { CHANNELS = 8, LEVELS = 2 };
     "\"in_channels\":3,\"out_channels\":3,\"upsampling_scaling_factor\":2,\"upsample_fn\":\"nearest\",\"scaling_factor\":1.0," \
     "\"shift_factor\":0.0,\"latent_magnitude\":3,\"latent_shift\":0.5,\"force_upcast\":false}"
 
-static char folder[80], halves[80], file[160]; /* root/tiny in diffusers layout, root/halves with the original files; the file of the first */
+static char folder[80], halves[80], file[160]; /* root/tiny in diffusers layout, its file; root/halves with the original ones */
 
 /* --- files ---------------------------------------------------------------------------------------------------------------- */
 
@@ -143,7 +143,7 @@ static void refused(void **state)
     snprintf(decoder, sizeof(decoder), "%s/taesd_decoder.safetensors", halves);
     snprintf(own, sizeof(own), "%s/vae", good);
     const struct { const char *vae, *preview, *key, *value, *message; } cases[] = {
-        { encoder, NULL, NULL, NULL, "is the encoder of a tiny autoencoder (TAESD), not an autoencoder: give the folder that has its decoder" },
+        { encoder, NULL, NULL, NULL, "is the encoder of a tiny autoencoder (TAESD), not an autoencoder: give the folder" },
         { NULL, encoder, NULL, NULL, "is the encoder of a tiny autoencoder (TAESD)" },
         { decoder, NULL, NULL, NULL, "is the decoder of a tiny autoencoder (TAESD), not an autoencoder: give it with --preview-vae" },
         { NULL, own, NULL, NULL, "not a tiny autoencoder (TAESD) for 4 latent channels" },
