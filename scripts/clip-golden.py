@@ -49,7 +49,8 @@ def golden(folder, side):
     about = {"clip": os.path.basename(os.path.normpath(folder))}
     if os.path.exists(os.path.join(folder, "vocab.json")):
         tokenizer = CLIPTokenizer.from_pretrained(folder)
-        ids = tokenizer(TEXT, padding="max_length", max_length=positions, return_tensors="pt").input_ids
+        ids = tokenizer(TEXT, return_tensors="pt").input_ids
+        ids = torch.cat([ids, torch.zeros(1, positions - ids.shape[1], dtype=ids.dtype)], 1)  # OpenAI's code fills up with 0
         about["text"] = json.dumps(TEXT)
     else:
         ids = torch.full((1, positions), 49407)  # the end, which also fills up
