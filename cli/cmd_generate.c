@@ -13,7 +13,7 @@
 typedef struct generate_values {
     model_values model;
     const char *clip, *prompt, *negative, *photo, *mask, *scheduler, *spacing, *rng, *out;
-    const char *crop, *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot;
+    const char *crop, *object, *defect, *template_text, *normal, *detail, *method, *odd_off, *mask_shape, *trace, *plot, *preview;
     float strength, guidance, lambda, growth, prompt_rate, image_weight, image_share, gain;
     uint32_t steps, count, width, height, attention_res, guided_first, guided_last, inner;
     range_value mask_size;
@@ -35,6 +35,7 @@ typedef struct job {
     json_t *memory; /* of --dry-run under --json */
     uint64_t device_bytes;
     uint32_t written;
+    bool preview_failed; /* and was told */
 } job;
 
 /* --- one picture ------------------------------------------------------------------------------------------------------- */
@@ -69,7 +70,19 @@ static bool names_of(const generate_values *v, uint32_t index, char *names[PICTU
     return picture_names(&wishes, v->count > 1 ? index + 1 : 0, names);
 }
 
-static bl_generate_options options_of(const job *j, uint64_t seed)
+/* A preview that cannot be written costs no picture. */
+static void write_preview(void *user, uint32_t step, uint32_t steps, const bl_image *picture)
+{
+    job *j = user;
+    (void)step, (void)steps;
+    if (bl_image_write_png(j->values->preview, picture, NULL, 0) == BL_OK || j->preview_failed)
+        return;
+    j->preview_failed = true;
+    progress_clear(&j->s.progress);
+    report(j->s.command, "no preview: %s", bl_last_error());
+}
+
+static bl_generate_options options_of(job *j, uint64_t seed)
 {
     const generate_values *v = j->values;
     bl_generate_options options = BL_GENERATE_OPTIONS_INIT;
@@ -111,6 +124,8 @@ static bl_generate_options options_of(const job *j, uint64_t seed)
     options.odd_off = v->odd_off;
     options.no_change_mask = v->no_mask_out;
     options.whole_picture = v->whole;
+    options.preview = v->preview ? write_preview : NULL;
+    options.preview_user = j;
     return options;
 }
 
@@ -133,6 +148,15 @@ static bl_result check_names(job *j, char *names[PICTURE_FILES])
             return session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
     }
     return BL_OK;
+}
+
+/* The one file that is written while pictures are made, whatever their number. */
+static bool preview_is_apart(const generate_values *v, char *names[PICTURE_FILES])
+{
+    bool apart = !(v->photo && picture_same_file(v->preview, v->photo)) && !(mask_is_file(v) && picture_same_file(v->preview, v->mask));
+    for (int i = 0; i < PICTURE_FILES; i++)
+        apart = apart && !(names[i] && picture_same_file(v->preview, names[i]));
+    return apart;
 }
 
 static bl_result write_file(job *j, picture_file file, const char *part, const bl_generate_result *made)
@@ -318,7 +342,7 @@ static int dry_run(job *j)
 /* What contradicts itself beyond what the table of options can say; 0 or the exit code. */
 static int check_values(const command *c, const generate_values *v)
 {
-    const struct { const char *name, *path; } files[] = { { "out", v->out }, { "plot", v->plot } };
+    const struct { const char *name, *path; } files[] = { { "out", v->out }, { "plot", v->plot }, { "preview", v->preview } };
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
         if (files[i].path && !picture_has_png_name(files[i].path))
             return options_refuse(c, "--%s: \"%s\" must end in .png, the only format written", files[i].name, files[i].path);
@@ -342,14 +366,19 @@ static bl_result check_outputs(job *j)
 {
     const generate_values *v = j->values;
     bl_result result = BL_OK;
+    char reason[768];
     for (uint32_t i = 0; i < v->count && result == BL_OK; i++) {
         char *names[PICTURE_FILES];
         if (!names_of(v, i, names))
             result = session_note(&j->s, BL_ERROR_MEMORY, "host memory ran out");
         if (result == BL_OK)
             result = check_names(j, names);
+        if (result == BL_OK && v->preview && !preview_is_apart(v, names))
+            result = session_note(&j->s, BL_ERROR_USAGE, "%s: is also another file; give the preview another name", v->preview);
         picture_names_free(names);
     }
+    if (result == BL_OK && v->preview && !picture_may_write(v->preview, v->force, reason, sizeof(reason)))
+        result = session_note(&j->s, BL_ERROR_OUTPUT, "%s", reason);
     return result;
 }
 
@@ -596,6 +625,8 @@ static const cli_option options[] = {
     { .name = "trace", .argument = "FILE", .type = OPTION_PATH, AT(trace),
       .help = "loss, localisation, gradient, step size and time of every update, as JSON lines" },
     { .name = "plot", .argument = "FILE.png", .type = OPTION_PATH, AT(plot), .help = "a plot of them" },
+    { .name = "preview", .argument = "FILE.png", .type = OPTION_PATH, AT(preview),
+      .help = "an approximate picture, written anew after every step: small, or with a tiny autoencoder (--preview-vae) of full size" },
     MODEL_OPTIONS(generate_values),
     SESSION_OPTIONS(generate_values),
 };

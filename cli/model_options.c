@@ -25,6 +25,7 @@ bool model_options_make(const command *c, const model_values *v, model_store *st
     *out = (bl_model_options)BL_MODEL_OPTIONS_INIT;
     out->tokenizer = v->tokenizer;
     out->vae = v->vae;
+    out->preview_vae = v->preview_vae;
     out->prediction = v->prediction;
     out->loras = store->loras;
     out->lora_count = v->loras.count;

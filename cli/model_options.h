@@ -5,7 +5,7 @@
 #include "options.h"
 
 typedef struct model_values {
-    const char *path, *tokenizer, *vae, *prediction;
+    const char *path, *tokenizer, *vae, *preview_vae, *prediction;
     text_list loras;
 } model_values;
 
@@ -16,7 +16,10 @@ typedef struct model_values {
       .where = offsetof(values, model.tokenizer), \
       .help = "folder with vocab.json and merges.txt; needed with a single file", .otherwise = "the checkpoint's own" }, \
     { .name = "vae", .argument = "FILE|DIR", .type = OPTION_PATH, .where = offsetof(values, model.vae), \
-      .help = "another autoencoder, as safetensors or as a folder in diffusers layout", .otherwise = "the checkpoint's own" }, \
+      .help = "another autoencoder, as safetensors or as a folder; a tiny one (TAESD) takes less memory and time, at some loss of detail", \
+      .otherwise = "the checkpoint's own" }, \
+    { .name = "preview-vae", .argument = "FILE|DIR", .type = OPTION_PATH, .where = offsetof(values, model.preview_vae), \
+      .help = "tiny autoencoder (TAESD) that draws previews", .otherwise = "--vae, if it is a tiny one" }, \
     { .name = "lora", .argument = "FILE[:SCALE]", .type = OPTION_LIST, .where = offsetof(values, model.loras), \
       .help = "LoRA that is added to the weights when they are loaded, SCALE times (1); may be given several times", \
       .otherwise = "none" }, \

@@ -37,15 +37,16 @@ fail:
     return result;
 }
 
-static bl_result bind_vae(bl_checkpoint *c)
+static bl_result bind_vae(bl_checkpoint *c, bl_weights *weights, const bl_vae_config *config, bool encodes)
 {
     bl_graph *g = NULL;
     bl_result result = BL_OK;
-    const uint32_t side = bl_vae_factor(&c->vae);
+    const uint32_t side = bl_vae_factor(config);
     BL_TRY(bl_graph_create(c->context->vae_type, false, &g));
-    const bl_net net = { g, c->vae_weights };
-    bl_vae_encode(&net, &c->vae, bl_graph_input(g, "image", (bl_shape){ 1, side, side, 4 }, g->type));
-    bl_vae_decode(&net, &c->vae, bl_graph_input(g, "latents", (bl_shape){ 1, 1, 1, c->vae.latent_channels }, g->type));
+    const bl_net net = { g, weights };
+    if (encodes)
+        bl_vae_encode(&net, config, bl_graph_input(g, "image", (bl_shape){ 1, side, side, 4 }, g->type));
+    bl_vae_decode(&net, config, bl_graph_input(g, "latents", (bl_shape){ 1, 1, 1, config->latent_channels }, g->type));
     BL_TRY(bl_graph_check(g));
 fail:
     bl_graph_destroy(&g);
@@ -75,7 +76,11 @@ bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_mod
         BL_TRY(bl_weights_open(p->tensors, bl_net_prefix[i], p->places[i], types[i], context->device, weights[i]));
     BL_TRY(bind_text(c));
     BL_TRY(bind_unet(c));
-    BL_TRY(bind_vae(c));
+    BL_TRY(bind_vae(c, c->vae_weights, &c->vae, true));
+    if (p->preview_place) {
+        BL_TRY(bl_weights_open(p->tensors, "preview.", p->preview_place, context->vae_type, context->device, &c->preview_weights));
+        BL_TRY(bind_vae(c, c->preview_weights, &p->preview, false));
+    }
     if (p->prediction_assumed)
         bl_context_log(context, BL_LOG_WARNING, "%s: nothing in it says whether this Stable Diffusion 2.x predicts epsilon or v; "
                        "epsilon is assumed. If pictures are mere noise, it is v (option prediction)", path);
@@ -94,6 +99,7 @@ void bl_checkpoint_close(bl_checkpoint **checkpoint)
     bl_weights_close(&c->text_weights);
     bl_weights_close(&c->unet_weights);
     bl_weights_close(&c->vae_weights);
+    bl_weights_close(&c->preview_weights);
     bl_tokenizer_close(&c->tokenizer);
     bl_parts_close(&c->parts);
     bl_free(c);
@@ -136,7 +142,7 @@ bl_result bl_stage_read(const bl_stage *s, bl_value x, float *data, size_t count
 
 static bl_weights *net_of(const bl_checkpoint *c, int net)
 {
-    bl_weights *const all[BL_NET_COUNT] = { c->text_weights, c->unet_weights, c->vae_weights, c->clip_weights };
+    bl_weights *const all[BL_NET_COUNT] = { c->text_weights, c->unet_weights, c->vae_weights, c->clip_weights, c->preview_weights };
     return all[net];
 }
 
@@ -187,7 +193,7 @@ static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
  * counts while planning. */
 static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, const char *name, uint64_t activations)
 {
-    static const int order[BL_NET_COUNT] = { BL_NET_TEXT, BL_NET_VAE, BL_NET_CLIP, BL_NET_UNET };
+    static const int order[BL_NET_COUNT] = { BL_NET_TEXT, BL_NET_PREVIEW, BL_NET_VAE, BL_NET_CLIP, BL_NET_UNET };
     bl_memory_plan *m = &c->memory;
     if (!c->planning)
         see_held(c);
@@ -382,17 +388,32 @@ fail:
     return done(s, result);
 }
 
-bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *s)
+static bl_result decode_with(bl_checkpoint *c, bl_net_kind kind, const bl_vae_config *config, const char *name, uint32_t h, uint32_t w,
+                             bool keep_named, bl_stage *s)
 {
     bl_result result = BL_OK;
     *s = (bl_stage){ 0 };
     BL_TRY(bl_graph_create(c->context->vae_type, keep_named, &s->graph));
-    const bl_net net = { s->graph, c->vae_weights };
-    s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, c->vae.latent_channels }, BL_F32);
-    s->out = bl_vae_decode(&net, &c->vae, bl_graph_scale(s->graph, s->x, 1, 1 / c->vae.scaling, false));
-    BL_TRY(bl_stage_finish(c, 1u << BL_NET_VAE, "decode", 1, s)); /* scale_fwd binds a step table, though it does not use it here */
+    const bl_net net = { s->graph, net_of(c, kind) };
+    s->x = bl_graph_input(s->graph, "latents", (bl_shape){ 1, h, w, config->latent_channels }, BL_F32);
+    s->out = bl_vae_decode(&net, config, bl_graph_scale(s->graph, s->x, 1, 1 / config->scaling, false));
+    BL_TRY(bl_stage_finish(c, 1u << kind, name, 1, s)); /* scale_fwd binds a step table, though it does not use it here */
 fail:
     return done(s, result);
+}
+
+bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *s)
+{
+    return decode_with(c, BL_NET_VAE, &c->vae, "decode", h, w, keep_named, s);
+}
+
+bl_result bl_stage_preview(bl_checkpoint *c, uint32_t h, uint32_t w, bl_stage *s)
+{
+    *s = (bl_stage){ 0 };
+    if (c->preview_weights)
+        return decode_with(c, BL_NET_PREVIEW, &c->parts.preview, "preview", h, w, false, s);
+    return c->vae.tiny ? decode_with(c, BL_NET_VAE, &c->vae, "preview", h, w, false, s)
+                       : bl_fail(BL_ERROR_USAGE, "there is no tiny autoencoder to draw previews with");
 }
 
 bl_result bl_encode_text(bl_checkpoint *c, const int32_t *ids, uint32_t count, float *out)

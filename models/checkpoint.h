@@ -18,6 +18,7 @@ typedef struct bl_checkpoint {
     bl_vae_config vae;
     bl_scheduler_config scheduler;
     bl_weights *text_weights, *unet_weights, *vae_weights;
+    bl_weights *preview_weights;     /* of the autoencoder that draws previews, parts.preview; NULL without one */
     bl_weights *clip_weights;        /* of the CLIP model in use, which owns them; NULL without one */
     bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
     bool planning;                   /* stages are only planned: they have no exec */
@@ -72,6 +73,8 @@ bl_result bl_stage_unet(bl_checkpoint *c, uint32_t n, uint32_t h, uint32_t w, bo
 bl_result bl_stage_encode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
 /* x: latents [1,h,w,latent], as the U-Net has them; out: image [1,f*h,f*w,4]. */
 bl_result bl_stage_decode(bl_checkpoint *c, uint32_t h, uint32_t w, bool keep_named, bl_stage *out);
+/* The same with the tiny autoencoder that draws previews: preview_vae or, if it is tiny, the model's own. BL_ERROR_USAGE: there is none. */
+bl_result bl_stage_preview(bl_checkpoint *c, uint32_t h, uint32_t w, bl_stage *out);
 /* One step of sampling: U-Net for `branches` prompts (2: unconditional first), guidance, scheduler and, if `masked`, blending with the
  * source outside the mask. x: sample [1,h,w,latent], updated in place, history [4,h,w,latent], source and noise [1,h,w,latent],
  * mask [1,h,w,1], all fp32. The step table has room for `steps` rows. `gained`: attention logits of the last prompt are raised by `gain`

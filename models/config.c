@@ -122,6 +122,36 @@ fail:
     return result;
 }
 
+/* AutoencoderTiny */
+static bl_result parse_taesd(const json_t *o, const char *path, bl_vae_config *c)
+{
+    bl_result result = BL_OK;
+    double scaling, shift;
+    uint32_t up[BL_MAX_LEVELS];
+    c->tiny = true;
+    BL_TRY(refuse(o, path, "act_fn", "\"relu\""));
+    BL_TRY(refuse(o, path, "upsample_fn", "\"nearest\""));
+    BL_TRY(refuse(o, path, "upsampling_scaling_factor", "2"));
+    BL_TRY(bl_json_u32(o, path, "in_channels", 3, 3, 3, &c->in_channels));
+    BL_TRY(bl_json_u32(o, path, "latent_channels", 4, 64, 4, &c->latent_channels));
+    BL_TRY(read_levels(o, path, "encoder_block_out_channels", 4, 16384, c->channels, &c->levels));
+    BL_TRY(read_levels(o, path, "decoder_block_out_channels", 4, 16384, up, &c->levels));
+    BL_TRY(read_levels(o, path, "num_encoder_blocks", 0, 16, c->encoder_blocks, &c->levels));
+    BL_TRY(read_levels(o, path, "num_decoder_blocks", 0, 16, c->decoder_blocks, &c->levels));
+    BL_TRY(bl_json_f64(o, path, "scaling_factor", 1, &scaling));
+    BL_TRY(bl_json_f64(o, path, "shift_factor", 0, &shift));
+    for (uint32_t i = 0; i < c->levels; i++)
+        if (c->channels[i] != c->channels[0] || up[i] != c->channels[0] || up[i] % 4)
+            BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: %u and %u channels: a tiny autoencoder has the same everywhere, a multiple of 4", path,
+                           c->channels[i], up[i]));
+    if (!(scaling > 1e-6 && scaling < 1e6) || shift != 0 || c->latent_channels % 4)
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: scaling_factor %g, shift_factor %g, %u latent channels", path, scaling, shift,
+                       c->latent_channels));
+    c->scaling = (float)scaling;
+fail:
+    return result;
+}
+
 bl_result bl_vae_config_parse(const json_t *o, const char *path, bl_vae_config *c)
 {
     bl_result result = BL_OK;
@@ -130,6 +160,8 @@ bl_result bl_vae_config_parse(const json_t *o, const char *path, bl_vae_config *
     const char *text;
     *c = (bl_vae_config){ 0 };
     BL_TRY(bl_json_text(o, path, "_class_name", "AutoencoderKL", &text));
+    if (!strcmp(text, "AutoencoderTiny"))
+        return parse_taesd(o, path, c);
     if (strcmp(text, "AutoencoderKL"))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: a %.60s is not an autoencoder of Stable Diffusion", path, text));
     BL_TRY(refuse(o, path, "act_fn", "\"silu\""));

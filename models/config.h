@@ -28,6 +28,8 @@ typedef struct bl_vae_config {
     uint32_t layers;
     uint32_t groups;
     float scaling;                          /* latents = scaling * sample of the encoder's distribution */
+    bool tiny;                              /* TAESD (taesd.h): the same channels at all levels, no groups, layers as below */
+    uint32_t encoder_blocks[BL_MAX_LEVELS], decoder_blocks[BL_MAX_LEVELS]; /* in the order in which they run */
 } bl_vae_config;
 
 typedef struct bl_text_config {

@@ -6,6 +6,7 @@
 #include "model.h"
 #include "noise_source.h"
 #include "photo.h"
+#include "preview.h"
 #include "sample.h"
 #include <math.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ typedef struct job {
     bl_stage sampler;
     bl_method method;
     bl_image_guide image;
+    bl_preview preview;          /* if somebody wants to see it */
     bl_trace_step *trace;
     uint32_t trace_count, trace_room;
     double flops, sampler_flops, decode_flops;
@@ -273,6 +275,7 @@ static void job_free(job *j)
     float *arrays[] = { j->embedding, j->normal, j->detail, j->start, j->source, j->noise, j->latents, j->plain };
     bl_method_destroy(&j->method);
     bl_image_guide_destroy(&j->image);
+    bl_preview_destroy(&j->preview);
     bl_stage_destroy(&j->sampler);
     for (size_t i = 0; i < BL_COUNT(arrays); i++)
         bl_free(arrays[i]);
@@ -330,7 +333,8 @@ static bl_result encode_photo(job *j)
     BL_TRY(bl_photo_prepare(&j->taken, &j->photo)); /* before the device works for a mask that cannot be */
     j->spec.mask = j->photo.mask;
     BL_TRY(bl_encode_image(j->c, &j->photo.part, mean, log_variance));
-    bl_noise_source_draw(&j->numbers, BL_NOISE_VAE, 0, j->values, noise);
+    if (!j->c->vae.tiny) /* which has nothing to draw */
+        bl_noise_source_draw(&j->numbers, BL_NOISE_VAE, 0, j->values, noise);
     bl_sample_posterior(j->c->vae.scaling, mean, log_variance, noise, j->values, j->source);
 fail:
     bl_free(moments);
@@ -380,26 +384,14 @@ static void note_update(void *context, const bl_update *u)
         .x = u->x, .y = u->y, .gradient_norm = (float)u->norm, .alpha = u->size, .seconds = (float)u->seconds };
 }
 
-/* What the latents look like, roughly and at once: a linear map to colours, found by regression for Stable Diffusion 1. */
-static bl_result preview(job *j, uint32_t step, const float *latents)
+static bl_result show(job *j, uint32_t step, const float *latents)
 {
-    static const float colours[4][3] = {
-        { 0.298f, 0.207f, 0.208f }, { 0.187f, 0.286f, 0.173f }, { -0.158f, 0.189f, 0.264f }, { -0.184f, -0.271f, -0.473f },
-    };
-    const size_t cells = (size_t)j->h * j->w, channels = BL_MIN(j->c->unet.in_channels, 4);
-    bl_image small;
-    const bl_result result = bl_image_create(j->w, j->h, 3, &small);
+    bl_image picture;
+    const bl_result result = bl_preview_draw(&j->preview, latents, &picture);
     if (result != BL_OK)
         return result;
-    for (size_t i = 0; i < cells; i++)
-        for (size_t k = 0; k < 3; k++) {
-            float v = 0;
-            for (size_t c = 0; c < channels; c++)
-                v += colours[c][k] * latents[c * cells + i];
-            small.pixels[3 * i + k] = (uint8_t)lrintf(255 * BL_MIN(BL_MAX(v / 2 + 0.5f, 0), 1));
-        }
-    j->o->preview(j->o->preview_user, step + 1, j->schedule.count, &small);
-    bl_image_free(&small);
+    j->o->preview(j->o->preview_user, step + 1, j->schedule.count, &picture);
+    bl_image_free(&picture);
     return BL_OK;
 }
 
@@ -413,7 +405,7 @@ static bl_result after_step(void *context, uint32_t step, const float *latents)
 {
     job *j = context;
     j->flops += j->sampler_flops;
-    return j->o->preview ? preview(j, step, latents) : BL_OK;
+    return j->o->preview ? show(j, step, latents) : BL_OK;
 }
 
 static bl_result after_plain_step(void *context, uint32_t step, const float *latents)
@@ -464,6 +456,8 @@ static bl_result prepare_sampling(job *j, bl_model *model)
     }
     if (j->guided)
         BL_TRY(bl_method_create(j->c, &j->spec, &j->method));
+    if (j->o->preview)
+        BL_TRY(bl_preview_create(j->c, j->h, j->w, &j->preview));
 fail:
     return result;
 }
@@ -510,6 +504,7 @@ static bl_result make_pictures(job *j, bl_generate_result *out)
     out->decodes = j->method.decodes + (j->changes ? 2 : 1);
     bl_method_destroy(&j->method); /* memory for decoding */
     bl_image_guide_destroy(&j->image);
+    bl_preview_destroy(&j->preview);
     bl_stage_destroy(&j->sampler);
     BL_TRY(bl_decode_image(j->c, j->latents, j->h, j->w, &j->decode_flops, &out->image));
     BL_TRY(check_picture(&out->image));
@@ -605,6 +600,7 @@ bl_result bl_generate_plan(bl_model *model, const bl_generate_options *options, 
     BL_TRY(prepare_sampling(&j, model));
     bl_method_destroy(&j.method);
     bl_image_guide_destroy(&j.image);
+    bl_preview_destroy(&j.preview);
     bl_stage_destroy(&j.sampler);
     for (int i = 0; i < 1 + j.changes; i++) {
         BL_TRY(bl_stage_decode(c, j.h, j.w, false, &s));

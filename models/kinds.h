@@ -7,6 +7,7 @@ typedef enum bl_kind_use {
     BL_KIND_NONE,       /* nothing here uses it */
     BL_KIND_CHECKPOINT, /* a single-file checkpoint */
     BL_KIND_VAE, BL_KIND_LORA,
+    BL_KIND_DECODER,    /* half an autoencoder, enough for previews */
     BL_KIND_PART,       /* of a checkpoint in diffusers layout */
 } bl_kind_use;
 

@@ -8,7 +8,8 @@
 
 /* A name starts with `from` and gets `to` instead. Capitals and # in `from` are numbers, those in `to` what is made of them:
  * #: the number itself. I, O: place in the flat list of input or output blocks; B and L: block and layer there. U: level counted from the
- * other end. T: a layer of OpenCLIP's text encoder that is used. In `to`, * is one of "q", "k" and "v", which are stacked in the file. */
+ * other end. T: a layer of OpenCLIP's text encoder that is used. D: a layer of TAESD's decoder, less the one that limits its
+ * input. In `to`, * is one of "q", "k" and "v", which are stacked in the file. */
 typedef struct row {
     const char *from, *to;
 } row;
@@ -58,6 +59,8 @@ static const row open_clip_layers[] = {
     { "attn.in_proj_bias", "self_attn.*_proj.bias" }, { "attn.out_proj.", "self_attn.out_proj." }, { "mlp.c_fc.", "mlp.fc1." },
     { "mlp.c_proj.", "mlp.fc2." }, { 0 },
 };
+static const row taesd_encoder_places[] = { { "#.", "encoder.layers.#." }, { 0 } };
+static const row taesd_decoder_places[] = { { "D.", "decoder.layers.D." }, { 0 } };
 static const row as_they_are[] = { { 0 } };
 
 static const char UNET[] = "model.diffusion_model.", VAE[] = "first_stage_model.", OPEN_CLIP[] = "cond_stage_model.model.";
@@ -70,7 +73,9 @@ static const struct network {
     { BL_LDM_UNET, UNET, "unet.", unet_places, unet_layers }, { BL_LDM_VAE, VAE, "vae.", vae_places, vae_layers },
     { BL_LDM_TEXT, "cond_stage_model.transformer.", "text_encoder.", clip_places, as_they_are },
     { BL_LDM_TEXT, OPEN_CLIP, "text_encoder.", open_clip_places, open_clip_layers },
-}, vae_alone = { BL_LDM_VAE, "", "vae.", vae_places, vae_layers };
+}, vae_alone = { BL_LDM_VAE, "", "vae.", vae_places, vae_layers },
+taesd_encoder = { BL_LDM_VAE, "", "vae.", taesd_encoder_places, as_they_are },
+taesd_decoder = { BL_LDM_VAE, "", "vae.", taesd_decoder_places, as_they_are };
 
 /* --- numbers in them ------------------------------------------------------------------------------------------------ */
 
@@ -113,9 +118,10 @@ static bool take_number(char kind, unsigned n, const numbering *by, numbers *out
         out->layer = n % per_block;
         return true;
     }
-    if (out->count == BL_COUNT(out->plain) || (kind == 'U' && n >= by->levels) || (kind == 'T' && n >= LAYERS_USED))
+    if (out->count == BL_COUNT(out->plain) || (kind == 'U' && n >= by->levels) || (kind == 'T' && n >= LAYERS_USED) ||
+        (kind == 'D' && !n))
         return false;
-    out->plain[out->count++] = kind == 'U' ? by->levels - 1 - n : n;
+    out->plain[out->count++] = kind == 'U' ? by->levels - 1 - n : kind == 'D' ? n - 1 : n;
     return true;
 }
 
@@ -219,14 +225,17 @@ bl_result bl_ldm_add(bl_tensors *t, const bl_safetensors *file, unsigned nets)
     return result;
 }
 
-bl_result bl_ldm_add_vae(bl_tensors *t, const bl_safetensors *file)
+bl_result bl_ldm_add_vae(bl_tensors *t, const bl_safetensors *file, const char *net)
 {
     bl_result result = BL_OK;
     if (bl_safetensors_find(file, "first_stage_model.decoder.conv_in.weight"))
         return bl_ldm_add(t, file, BL_LDM_VAE);
     const numbering by = numbering_of(file, UNET, "");
+    struct network as = bl_safetensors_find(file, "1.conv.0.weight") ? taesd_encoder
+                      : bl_safetensors_find(file, "3.conv.0.weight") ? taesd_decoder : vae_alone;
+    as.to = net;
     for (size_t i = 0; i < bl_safetensors_count(file) && result == BL_OK; i++)
-        result = add(t, file, bl_safetensors_at(file, i), &vae_alone, bl_safetensors_at(file, i)->name, &by);
+        result = add(t, file, bl_safetensors_at(file, i), &as, bl_safetensors_at(file, i)->name, &by);
     return result;
 }
 

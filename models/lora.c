@@ -9,13 +9,20 @@
 
 /* --- names ---------------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *down, *up; } suffixes[] = {
-    { ".lora_down.weight", ".lora_up.weight" }, { ".lora_A.weight", ".lora_B.weight" }, { ".lora.down.weight", ".lora.up.weight" },
-    { ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight" },
+/* How the names of the two matrices end, of which the first row counts that fits, and what that of the layer has in its place. Before
+ * version 0.20 diffusers hung them on attention processors and called what the U-Net and the text encoder name differently by one name. */
+#define PROCESSOR(part, layer) { ".processor." part "_lora.down.weight", ".processor." part "_lora.up.weight", layer }
+#define OLD_TEXT(part, layer) { "." part "_lora.down.weight", "." part "_lora.up.weight", layer }
+static const struct { const char *down, *up, *layer; } suffixes[] = {
+    { ".lora_down.weight", ".lora_up.weight", "" }, { ".lora_A.weight", ".lora_B.weight", "" },
+    { ".lora.down.weight", ".lora.up.weight", "" }, { ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight", "" },
+    PROCESSOR("to_q", ".to_q"), PROCESSOR("to_k", ".to_k"), PROCESSOR("to_v", ".to_v"), PROCESSOR("to_out", ".to_out.0"),
+    OLD_TEXT("to_q", ".q_proj"), OLD_TEXT("to_k", ".k_proj"), OLD_TEXT("to_v", ".v_proj"), OLD_TEXT("to_out", ".out_proj"),
 };
+/* And how they start; the oldest of a U-Net with nothing. */
 static const struct { const char *prefix, *net; bool flat; } prefixes[] = {
     { "lora_unet_", "unet.", true }, { "lora_te_", "text_encoder.", true }, { "unet.", "unet.", false },
-    { "text_encoder.", "text_encoder.", false }, { "base_model.model.", "unet.", false },
+    { "text_encoder.", "text_encoder.", false }, { "base_model.model.", "unet.", false }, { "", "unet.", false },
 };
 static const char ALPHA[] = ".alpha";
 
@@ -33,15 +40,15 @@ static const bl_file_tensor *find(const bl_safetensors *file, const char *name, 
     return bl_safetensors_find(file, full);
 }
 
-/* The tensor of the model that the layer "<stem>" is for; NULL if there is none. */
-static bl_stored *find_tensor(const bl_tensors *t, const char *name, size_t stem)
+/* The tensor of the model that the layer "<stem><end>" is for; NULL if there is none. */
+static bl_stored *find_tensor(const bl_tensors *t, const char *name, size_t stem, const char *end)
 {
     char full[BL_SAFETENSORS_MAX_NAME + 64];
     for (size_t i = 0; i < BL_COUNT(prefixes); i++) {
         const size_t n = strlen(prefixes[i].prefix);
         if (stem <= n || strncmp(name, prefixes[i].prefix, n))
             continue;
-        snprintf(full, sizeof(full), "%.*s.weight", (int)(stem - n), name + n);
+        snprintf(full, sizeof(full), "%.*s%s.weight", (int)(stem - n), name + n, end);
         return prefixes[i].flat ? bl_tensors_find_flat(t, prefixes[i].net, full) : bl_tensors_find(t, prefixes[i].net, full);
     }
     return NULL;
@@ -119,15 +126,16 @@ static bool columns_of(const bl_stored *t, size_t *out)
     return fits && *out;
 }
 
-static bl_result hang(bl_tensors *t, const adapter *a, const bl_file_tensor *down, size_t stem, const char *up_suffix)
+/* `row`: of suffixes. */
+static bl_result hang(bl_tensors *t, const adapter *a, const bl_file_tensor *down, size_t stem, size_t row)
 {
     bl_result result = BL_OK;
     const bl_safetensors *file = a->file;
     size_t columns;
     char shapes[3][96];
-    bl_stored *of = find_tensor(t, down->name, stem);
+    bl_stored *of = find_tensor(t, down->name, stem, suffixes[row].layer);
     bl_lora_layer *layer, **end;
-    const bl_file_tensor *up = find(file, down->name, stem, up_suffix), *given = find(file, down->name, stem, ALPHA);
+    const bl_file_tensor *up = find(file, down->name, stem, suffixes[row].up), *given = find(file, down->name, stem, ALPHA);
     if (!of)
         return refuse(file, down, "is for no layer of this model");
     if (!up)
@@ -170,11 +178,11 @@ bl_result bl_lora_open(bl_tensors *t, const char *path, double scale)
     for (size_t i = 0; i < bl_safetensors_count(file); i++) {
         const bl_file_tensor *one = bl_safetensors_at(file, i);
         bool known = false;
-        for (size_t k = 0; k < BL_COUNT(suffixes); k++) {
+        for (size_t k = 0; k < BL_COUNT(suffixes) && !known; k++) {
             const size_t down = stem_of(one->name, suffixes[k].down), up = stem_of(one->name, suffixes[k].up),
                 alpha = stem_of(one->name, ALPHA);
             if (down)
-                BL_TRY(hang(t, &a, one, down, suffixes[k].up));
+                BL_TRY(hang(t, &a, one, down, k));
             known |= down || (up && find(file, one->name, up, suffixes[k].down)) ||
                 (alpha && find(file, one->name, alpha, suffixes[k].down));
         }

@@ -245,30 +245,88 @@ fail:
 
 /* --- an autoencoder of its own -------------------------------------------------------------------------------------- */
 
-/* A folder with config.json, a checkpoint with vae/, or a file. */
-static bl_result open_vae(const char *path, bl_parts *p, bool *configured)
+/* One to be read: as which network, and what became of it. */
+typedef struct autoencoder {
+    const char *net;
+    bl_vae_config *config;
+    char **place;
+    bool encodes;               /* its encoder is needed too */
+    bool configured;            /* by a config.json */
+} autoencoder;
+
+/* The original TAESD: two files and no configuration. */
+static bl_result add_halves(const char *dir, bl_parts *p, autoencoder *a)
+{
+    static const char *const names[] = { "taesd_decoder.safetensors", "taesd_encoder.safetensors" };
+    static const char *const layout = "a tiny autoencoder (TAESD)";
+    bl_result result = BL_OK;
+    const bl_safetensors *file;
+    char *path = NULL;
+    for (size_t i = 0; i < (a->encodes ? 2 : 1); i++) {
+        bl_free(path);
+        BL_TRY(bl_parts_path(dir, NULL, names[i], layout, &path));
+        BL_TRY(bl_tensors_open(p->tensors, path, &file));
+        BL_TRY(bl_ldm_add_vae(p->tensors, file, a->net));
+    }
+fail:
+    bl_free(path);
+    return result;
+}
+
+static bool has_file(const char *dir, const char *name)
+{
+    char *path = bl_path_join(dir, name);
+    const bool is_there = path && bl_path_is_file(path);
+    bl_free(path);
+    return is_there;
+}
+
+static bl_result open_autoencoder_folder(const char *path, bl_parts *p, autoencoder *a)
 {
     static const char *const layout = "an autoencoder in diffusers layout";
     bl_result result = BL_OK;
-    const bl_safetensors *file;
     char *config = NULL, *below = bl_path_join(path, folders[BL_NET_VAE]);
     const char *part = below && bl_path_is_directory(below) ? folders[BL_NET_VAE] : NULL;
-    *configured = bl_path_is_directory(path);
-    if (*configured) {
-        BL_TRY(bl_parts_path(path, part, "config.json", layout, &config));
-        BL_TRY(bl_vae_config_read(config, &p->vae));
-        BL_TRY(bl_parts_add(p->tensors, path, part, stems[BL_NET_VAE], bl_net_prefix[BL_NET_VAE], layout, &p->places[BL_NET_VAE]));
+    if (!part && !has_file(path, "config.json") && has_file(path, "taesd_decoder.safetensors")) {
+        BL_TRY(add_halves(path, p, a));
+        *a->place = bl_text_copy(path, strlen(path));
+        if (!*a->place)
+            BL_TRY(no_memory());
         goto fail;
     }
-    BL_TRY(bl_tensors_open(p->tensors, path, &file));
-    if (bl_kind_of(file)->use != BL_KIND_CHECKPOINT)
-        BL_TRY(bl_kind_expect(file, BL_KIND_VAE, "an autoencoder"));
-    BL_TRY(bl_ldm_add_vae(p->tensors, file));
-    BL_TRY(set_place(p, BL_NET_VAE, path));
+    a->configured = true;
+    BL_TRY(bl_parts_path(path, part, "config.json", layout, &config));
+    BL_TRY(bl_vae_config_read(config, a->config));
+    BL_TRY(bl_parts_add(p->tensors, path, part, stems[BL_NET_VAE], a->net, layout, a->place));
 fail:
     bl_free(config);
     bl_free(below);
     return result;
+}
+
+/* A folder with config.json, a checkpoint with vae/, the two files of the original TAESD, or a file. */
+static bl_result open_autoencoder(const char *path, bl_parts *p, autoencoder *a)
+{
+    bl_result result = BL_OK;
+    const bl_safetensors *file;
+    if (bl_path_is_directory(path))
+        return open_autoencoder_folder(path, p, a);
+    BL_TRY(bl_tensors_open(p->tensors, path, &file));
+    const bl_kind_use use = bl_kind_of(file)->use;
+    if (use != BL_KIND_CHECKPOINT && (a->encodes || use != BL_KIND_DECODER))
+        BL_TRY(bl_kind_expect(file, BL_KIND_VAE, "an autoencoder"));
+    BL_TRY(bl_ldm_add_vae(p->tensors, file, a->net));
+    *a->place = bl_text_copy(path, strlen(path));
+    if (!*a->place)
+        BL_TRY(no_memory());
+fail:
+    return result;
+}
+
+/* Once all tensors are there. */
+static bl_result configure_autoencoder(const bl_parts *p, const autoencoder *a)
+{
+    return a->configured ? BL_OK : bl_vae_config_of(p->tensors, a->net, *a->place, a->encodes, a->config);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------------------ */
@@ -295,6 +353,9 @@ static bl_result check_sizes(const char *path, const bl_parts *p)
     if (p->unet.in_channels != p->vae.latent_channels)
         return bl_fail(BL_ERROR_MODEL, "%s: the U-Net expects %u latent channels, the autoencoder makes %u", path, p->unet.in_channels,
                        p->vae.latent_channels);
+    if (p->preview_place && (!p->preview.tiny || p->preview.latent_channels != p->unet.in_channels))
+        return bl_fail(BL_ERROR_MODEL, "%s: not a tiny autoencoder (TAESD) for %u latent channels, which previews are drawn with",
+                       p->preview_place, p->unet.in_channels);
     return BL_OK;
 }
 
@@ -304,7 +365,8 @@ bl_result bl_parts_open(const char *path, const bl_model_options *options, bl_pa
     bl_result result = BL_OK;
     const bl_model_options *o = options ? options : &none;
     const bl_safetensors *file = NULL;
-    bool vae_configured = false;
+    autoencoder vae = { bl_net_prefix[BL_NET_VAE], &p->vae, &p->places[BL_NET_VAE], true, false },
+        preview = { "preview.", &p->preview, &p->preview_place, false, false };
     *p = (bl_parts){ 0 };
     BL_TRY(check_options(o));
     BL_TRY(bl_tensors_create(&p->tensors));
@@ -319,7 +381,9 @@ bl_result bl_parts_open(const char *path, const bl_model_options *options, bl_pa
     else
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder or file", path));
     if (o->vae)
-        BL_TRY(open_vae(o->vae, p, &vae_configured));
+        BL_TRY(open_autoencoder(o->vae, p, &vae));
+    if (o->preview_vae)
+        BL_TRY(open_autoencoder(o->preview_vae, p, &preview));
     BL_TRY(bl_tensors_finish(p->tensors));
     if (file)
         BL_TRY(configure_single(file, o, p));
@@ -327,8 +391,10 @@ bl_result bl_parts_open(const char *path, const bl_model_options *options, bl_pa
         p->scheduler.prediction = strcmp(o->prediction, "v") ? BL_PREDICT_EPSILON : BL_PREDICT_V;
     if (file && !o->vae && !has_net(p->tensors, BL_NET_VAE))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: has no autoencoder (first_stage_model.*): give one with --vae", path));
-    if (o->vae ? !vae_configured : file != NULL)
-        BL_TRY(bl_vae_config_of(p->tensors, p->places[BL_NET_VAE], &p->vae));
+    if (o->vae || file)
+        BL_TRY(configure_autoencoder(p, &vae));
+    if (o->preview_vae)
+        BL_TRY(configure_autoencoder(p, &preview));
     BL_TRY(check_sizes(path, p));
     for (size_t i = 0; i < o->lora_count; i++)
         BL_TRY(bl_lora_open(p->tensors, o->loras[i].path, o->loras[i].scale == 0 ? 1 : (double)o->loras[i].scale));
@@ -342,6 +408,7 @@ void bl_parts_close(bl_parts *p)
 {
     for (int i = 0; i < BL_PARTS; i++)
         bl_free(p->places[i]);
+    bl_free(p->preview_place);
     bl_free(p->tokenizer);
     bl_tensors_destroy(&p->tensors);
     *p = (bl_parts){ 0 };

@@ -5,16 +5,17 @@
 #include "scheduler.h"
 #include "tensors.h"
 
-typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_CLIP, BL_NET_COUNT } bl_net_kind;
+typedef enum bl_net_kind { BL_NET_TEXT, BL_NET_UNET, BL_NET_VAE, BL_NET_CLIP, BL_NET_PREVIEW, BL_NET_COUNT } bl_net_kind;
 enum { BL_PARTS = BL_NET_CLIP }; /* networks of a checkpoint */
 
 typedef struct bl_parts {
     bl_tensors *tensors;
     char *places[BL_PARTS];     /* the file, or the list of files, that each network's tensors are in */
+    char *preview_place;        /* of the autoencoder that draws previews, whose names start with "preview."; NULL: there is none */
     char *tokenizer;            /* its folder, or the folder that has it */
     bl_text_config text;
     bl_unet_config unet;
-    bl_vae_config vae;
+    bl_vae_config vae, preview;
     bl_scheduler_config scheduler;
     bool single;                /* one file */
     bool prediction_assumed;    /* nothing says whether it predicts epsilon or v, and there are published models of both kinds like it */

@@ -119,14 +119,34 @@ fail:
 
 /* --- pictures ------------------------------------------------------------------------------------------------------- */
 
+bl_result bl_read_moments(const bl_stage *s, float *mean, float *log_variance)
+{
+    bl_result result = BL_OK;
+    const bl_vae_config *c = &s->owner->vae;
+    const bl_shape m = bl_graph_shape(s->graph, s->out);
+    const size_t cells = (size_t)m.h * m.w, values = cells * m.c, half = cells * c->latent_channels;
+    float *raw = bl_alloc(values, sizeof(*raw)), *first = bl_alloc(values, sizeof(*first));
+    if (!raw || !first)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for latents"));
+    BL_TRY(bl_stage_read(s, s->out, raw, values, "the autoencoder made values that are not finite"));
+    bl_to_channels_first(raw, 1, m.c, m.h, m.w, m.c, first);
+    memcpy(mean, first, half * sizeof(*mean));
+    for (size_t i = 0; i < half; i++)
+        log_variance[i] = c->tiny ? -INFINITY : first[half + i];
+fail:
+    bl_free(raw);
+    bl_free(first);
+    return result;
+}
+
 bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, float *log_variance)
 {
     bl_result result = BL_OK;
     bl_stage s = { 0 };
-    const uint32_t f = bl_vae_factor(&c->vae), h = image->height / f, w = image->width / f, latent = c->vae.latent_channels;
-    const size_t pixels = (size_t)image->width * image->height, values = (size_t)h * w * 2 * latent;
-    float *x = bl_alloc(pixels, 4 * sizeof(*x)), *moments = bl_alloc(2 * values, sizeof(*moments));
-    if (!x || !moments)
+    const uint32_t f = bl_vae_factor(&c->vae);
+    const size_t pixels = (size_t)image->width * image->height;
+    float *x = bl_alloc(pixels, 4 * sizeof(*x));
+    if (!x)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", image->width, image->height));
     if (image->channels != 3 || image->width % f || image->height % f)
         BL_TRY(bl_fail(BL_ERROR_USAGE, "a picture of %u x %u with %u channels cannot be encoded", image->width, image->height,
@@ -138,16 +158,11 @@ bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, 
     BL_TRY(bl_stage_encode(c, image->height, image->width, false, &s));
     BL_TRY(bl_exec_write(s.exec, s.x, x, 4 * pixels));
     BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_stage_read(&s, s.out, moments, values, "the autoencoder made values that are not finite"));
-    float *first = moments + values;
-    bl_to_channels_first(moments, 1, 2 * latent, h, w, 2 * latent, first);
-    memcpy(mean, first, values / 2 * sizeof(*mean));
-    memcpy(log_variance, first + values / 2, values / 2 * sizeof(*mean));
+    BL_TRY(bl_read_moments(&s, mean, log_variance));
     bl_context_progress(c->context, "encode", 1, 1);
 fail:
     bl_stage_destroy(&s);
     bl_free(x);
-    bl_free(moments);
     return result;
 }
 
@@ -155,7 +170,8 @@ void bl_sample_posterior(float scaling, const float *mean, const float *log_vari
 {
     for (size_t i = 0; i < count; i++) {
         const float clamped = log_variance[i] < -30 ? -30 : log_variance[i] > 20 ? 20 : log_variance[i];
-        latents[i] = scaling * (mean[i] + (float)exp(0.5 * (double)clamped) * noise[i]);
+        const bool certain = isinf(log_variance[i]) && log_variance[i] < 0;
+        latents[i] = scaling * (certain ? mean[i] : mean[i] + (float)exp(0.5 * (double)clamped) * noise[i]);
     }
 }
 
@@ -168,30 +184,39 @@ void bl_pixels(const float *decoded, size_t pixels, uint8_t *rgb)
         }
 }
 
+bl_result bl_decode_stage(const bl_stage *s, const float *latents, bl_image *image)
+{
+    bl_result result = BL_OK;
+    const bl_shape in = bl_graph_shape(s->graph, s->x), to = bl_graph_shape(s->graph, s->out);
+    const size_t values = (size_t)in.h * in.w * in.c, pixels = (size_t)to.h * to.w;
+    float *x = bl_alloc(values, sizeof(*x)), *out = bl_alloc(pixels, 4 * sizeof(*out));
+    *image = (bl_image){ 0 };
+    if (!x || !out)
+        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", to.w, to.h));
+    bl_to_channels_last(latents, 1, in.c, in.h, in.w, in.c, x);
+    BL_TRY(bl_exec_write(s->exec, s->x, x, values));
+    BL_TRY(bl_exec_run(s->exec));
+    BL_TRY(bl_stage_read(s, s->out, out, 4 * pixels, "the picture has values that are not finite"));
+    BL_TRY(bl_image_create(to.w, to.h, 3, image));
+    bl_pixels(out, pixels, image->pixels);
+fail:
+    bl_free(x);
+    bl_free(out);
+    return result;
+}
+
 bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, double *flops, bl_image *image)
 {
     bl_result result = BL_OK;
     bl_stage s = { 0 };
-    const uint32_t f = bl_vae_factor(&c->vae), latent = c->vae.latent_channels;
-    const size_t values = (size_t)h * w * latent, pixels = (size_t)h * w * f * f;
-    float *x = bl_alloc(values, sizeof(*x)), *out = bl_alloc(pixels, 4 * sizeof(*out));
     *image = (bl_image){ 0 };
-    if (!x || !out)
-        BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a picture of %u x %u", w * f, h * f));
     bl_context_progress(c->context, "decode", 0, 1);
-    bl_to_channels_last(latents, 1, latent, h, w, latent, x);
     BL_TRY(bl_stage_decode(c, h, w, false, &s));
     if (flops)
         *flops = bl_graph_flops(s.graph);
-    BL_TRY(bl_exec_write(s.exec, s.x, x, values));
-    BL_TRY(bl_exec_run(s.exec));
-    BL_TRY(bl_stage_read(&s, s.out, out, 4 * pixels, "the picture has values that are not finite"));
-    BL_TRY(bl_image_create(w * f, h * f, 3, image));
-    bl_pixels(out, pixels, image->pixels);
+    BL_TRY(bl_decode_stage(&s, latents, image));
     bl_context_progress(c->context, "decode", 1, 1);
 fail:
     bl_stage_destroy(&s);
-    bl_free(x);
-    bl_free(out);
     return result;
 }

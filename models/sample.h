@@ -38,14 +38,20 @@ bl_result bl_sample_stage(bl_checkpoint *c, const bl_sample_input *in, bl_stage 
  * BL_ERROR_MODEL when the latents are not finite after a step, BL_ERROR_DEVICE when the device has counted another number of steps. */
 bl_result bl_sample(bl_checkpoint *c, const bl_stage *s, const bl_sample_input *in, float *latents);
 
-/* RGB picture, sides multiples of the VAE's factor, to the distribution of its latents: mean and log variance [channels, h/f, w/f] each. */
+/* RGB picture, sides multiples of the VAE's factor, to the distribution of its latents: mean and log variance [channels, h/f, w/f] each. Of
+ * TAESD, which has none, the latents and -INFINITY. */
 bl_result bl_encode_image(bl_checkpoint *c, const bl_image *image, float *mean, float *log_variance);
-/* scaling * (mean + sqrt(variance) * noise) over `count` values. */
+/* The same of an encoder (bl_stage_encode) that has run. BL_ERROR_MODEL when values are not finite. */
+bl_result bl_read_moments(const bl_stage *s, float *mean, float *log_variance);
+/* scaling * (mean + sqrt(variance) * noise) over `count` values; without noise, which may be NULL, where the log variance is
+ * -INFINITY. */
 void bl_sample_posterior(float scaling, const float *mean, const float *log_variance, const float *noise, size_t count, float *latents);
 /* Latents [channels, h, w] to pixels, f*h x f*w. BL_ERROR_MODEL when values are not finite. The caller frees the picture. *flops (may be
  * NULL):
  * the work of it. */
 bl_result bl_decode_image(bl_checkpoint *c, const float *latents, uint32_t h, uint32_t w, double *flops, bl_image *image);
+/* The same by a decoder that is there already (bl_stage_decode, bl_stage_preview). */
+bl_result bl_decode_stage(const bl_stage *s, const float *latents, bl_image *image);
 /* `pixels` decoded values [.., 4] to RGB bytes: halved, around 0.5, clamped, rounded to nearest even. */
 void bl_pixels(const float *decoded, size_t pixels, uint8_t *rgb);
 #endif

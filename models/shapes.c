@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char TEXT[] = "text_encoder.", UNET[] = "unet.", VAE[] = "vae.";
+static const char TEXT[] = "text_encoder.", UNET[] = "unet.";
 enum { HEAD = 64, HEADS_OF_1 = 8, MAX_LAYERS = 200 };
 
 BL_PRINTF(3, 4) static const bl_stored *find(const bl_tensors *t, const char *net, const char *fmt, ...)
@@ -91,17 +91,64 @@ fail:
     return finish(o, result);
 }
 
-bl_result bl_vae_config_of(const bl_tensors *t, const char *path, bl_vae_config *out)
+/* Counts the blocks of half a TAESD, which stand between convolutions that change the size and have no bias; before those of the decoder
+ * there is one more layer, an enlargement without tensors. False if its layers do not follow each other so. */
+static bool count_blocks(json_t *o, const char *list, const bl_tensors *t, const char *net, const char *part, uint32_t first)
 {
+    uint32_t blocks = 0, levels = 0;
+    for (uint32_t i = first; i < MAX_LAYERS && levels <= BL_MAX_LEVELS; i++) {
+        if (find(t, net, "%s.layers.%u.conv.0.weight", part, i)) {
+            blocks++;
+        } else if (find(t, net, "%s.layers.%u.weight", part, i)) {
+            append(o, list, json_integer((json_int_t)blocks));
+            levels++;
+            blocks = 0;
+            if (find(t, net, "%s.layers.%u.bias", part, i)) /* the last */
+                return true;
+        }
+    }
+    return false;
+}
+
+static bl_result taesd_config_of(const bl_tensors *t, const char *net, const char *path, bool encodes, bl_vae_config *out)
+{
+    bl_result result = BL_OK;
+    json_int_t latents = 0, channels = 0;
+    json_t *o = json_pack("{s:s}", "_class_name", "AutoencoderTiny");
+    if (!o)
+        return bl_fail(BL_ERROR_MEMORY, "%s: no host memory for a configuration", path);
+    BL_TRY(dim(t, path, net, "decoder.layers.0.weight", 0, &channels));
+    BL_TRY(dim(t, path, net, "decoder.layers.0.weight", 1, &latents));
+    if (!count_blocks(o, "num_decoder_blocks", t, net, "decoder", 2))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: the layers of its decoder are not those of TAESD", path));
+    if (encodes && !count_blocks(o, "num_encoder_blocks", t, net, "encoder", 1))
+        BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: has no encoder of TAESD", path));
+    json_t *blocks = json_object_get(o, "num_decoder_blocks");
+    if (!encodes)
+        json_object_set(o, "num_encoder_blocks", blocks); /* not built */
+    for (size_t i = 0; i < json_array_size(blocks); i++) {
+        append(o, "encoder_block_out_channels", json_integer(channels));
+        append(o, "decoder_block_out_channels", json_integer(channels));
+    }
+    json_object_set_new(o, "latent_channels", json_integer(latents));
+    BL_TRY(bl_vae_config_parse(o, path, out));
+fail:
+    return finish(o, result);
+}
+
+bl_result bl_vae_config_of(const bl_tensors *t, const char *net, const char *path, bool encodes, bl_vae_config *out)
+{
+    if (find(t, net, "decoder.layers.0.weight"))
+        return taesd_config_of(t, net, path, encodes, out);
     bl_result result = BL_OK;
     json_int_t latents = 0;
     uint32_t layers;
     json_t *o = json_object();
     if (!o)
         return bl_fail(BL_ERROR_MEMORY, "%s: no host memory for a configuration", path);
-    BL_TRY(dim(t, path, VAE, "decoder.conv_in.weight", 1, &latents));
-    const uint32_t levels = add_levels(o, t, VAE, "encoder.");
-    COUNT_OF(&layers, t, VAE, "encoder.down_blocks.0.resnets.%u.conv1.weight");
+    BL_TRY(dim(t, path, net, "decoder.conv_in.weight", 1, &latents));
+    const uint32_t levels = add_levels(o, t, net, "encoder.");
+    COUNT_OF(&layers, t, net, "encoder.down_blocks.0.resnets.%u.conv1.weight");
     for (uint32_t i = 0; i < levels; i++) {
         append(o, "down_block_types", json_string("DownEncoderBlock2D"));
         append(o, "up_block_types", json_string("UpDecoderBlock2D"));

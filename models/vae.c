@@ -1,5 +1,6 @@
 /* Layer 4. */
 #include "vae.h"
+#include "taesd.h"
 #include <stdio.h>
 
 enum { PREFIX = 96 };
@@ -49,6 +50,8 @@ bl_value bl_vae_encode(const bl_net *net, const bl_vae_config *c, bl_value image
     bl_graph *g = net->g;
     const uint32_t moments = 2 * c->latent_channels;
     char block[48];
+    if (c->tiny)
+        return bl_taesd_encode(net, c, image);
     bl_value h = bl_graph_name(g, bl_net_conv(net, image, c->channels[0], c->in_channels, 3, 1, false, "encoder.conv_in"),
                                "encoder.conv_in");
     for (uint32_t level = 0; level < c->levels; level++) {
@@ -70,6 +73,8 @@ bl_value bl_vae_decode(const bl_net *net, const bl_vae_config *c, bl_value laten
     bl_graph *g = net->g;
     const uint32_t last = c->levels - 1, latent = c->latent_channels;
     char block[48];
+    if (c->tiny)
+        return bl_taesd_decode(net, c, latents);
     bl_value h = bl_graph_name(g, bl_net_conv(net, latents, latent, latent, 1, 1, false, "post_quant_conv"), "post_quant_conv");
     h = bl_graph_name(g, bl_net_conv(net, h, c->channels[last], latent, 3, 1, false, "decoder.conv_in"), "decoder.conv_in");
     h = middle(net, c, h, "decoder.mid_block");

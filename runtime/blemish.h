@@ -181,7 +181,11 @@ typedef struct bl_lora {
 typedef struct bl_model_options {
     size_t struct_size;
     const char *tokenizer;   /* folder with vocab.json and merges.txt, which a single file needs; NULL: that of the checkpoint */
-    const char *vae;         /* another autoencoder: its folder in diffusers layout, or a safetensors file; NULL: that of the checkpoint */
+    /* Another autoencoder: its folder in diffusers layout, or a safetensors file. May be a tiny one (TAESD: in diffusers layout, or a
+     * folder with taesd_encoder.safetensors and taesd_decoder.safetensors), for less memory and time at some loss of detail. NULL: that
+     * of the checkpoint. */
+    const char *vae;
+    const char *preview_vae; /* a tiny one that draws previews, of which the decoder is enough; NULL: `vae` if it is tiny, else none */
     /* What the U-Net predicts: "epsilon" or "v", which shapes do not tell. NULL: as scheduler_config.json or a single file's metadata
      * (modelspec.prediction_type) says, else "epsilon". */
     const char *prediction;
@@ -280,7 +284,8 @@ typedef struct bl_generate_options {
     int no_change_mask;          /* leave out the defect-free picture that the mask of what changed needs */
     int whole_picture;           /* the picture as the autoencoder drew it. Else, with a photo, pixels outside the mask of what changed
                                     (without that, the region) are the photo's, feathered over one cell of the latents */
-    /* Called after every step with a small approximate picture, latents' size, valid during the call; may be NULL. */
+    /* Called after every step with an approximate picture, valid during the call: of the picture's size where there is a tiny autoencoder
+     * (preview_vae), else of the latents' size, by a linear map. May be NULL. */
     void (*preview)(void *user, uint32_t step, uint32_t steps, const bl_image *picture);
     void *preview_user;
 } bl_generate_options;
@@ -288,14 +293,14 @@ typedef struct bl_generate_options {
 
 /* Device memory of one generation, stage by stage, in bytes. */
 typedef struct bl_memory_stage {
-    char name[16];           /* "text", "encode" (with a photo), "unet", "guide", "both", "prompt", "image", "decode" */
+    char name[16];           /* "text", "encode" (with a photo), "unet", "guide", "both", "prompt", "image", "preview", "decode" */
     uint64_t weights;        /* of its network, still to be loaded when it starts */
     uint64_t activations;    /* everything else it needs; freed when it ends */
     uint64_t held;           /* in all while it runs, weights of earlier stages and the staging buffer included */
     uint32_t dispatches;     /* of its graph, parts of operands larger than a binding counted; 0 when it was only planned */
 } bl_memory_stage;
 typedef struct bl_memory_plan {
-    bl_memory_stage stages[12];
+    bl_memory_stage stages[16];
     uint32_t stage_count;
     uint64_t peak;           /* the largest `held` */
     uint64_t limit;          /* max_memory of the context, or less where the driver reports less */

@@ -100,6 +100,7 @@ const bl_op_case cases_conv_fwd[] = {
     { "vae_in", CONV(1, 33, 31, 3, 33, 31, 32, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "vae_down", CONV(1, 16, 16, 32, 8, 8, 32, 3, 2, 0, 0, ACT_NONE, B), 0, 0 },  /* padded on the far sides only */
     { "vae_out", CONV(1, 32, 32, 64, 32, 32, 3, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "taesd_block", CONV(1, 16, 24, 64, 16, 24, 64, 3, 1, 1, 0, ACT_RELU, B), 0, 0 },
     { "clip_patches", CONV(1, 56, 56, 3, 4, 4, 64, 14, 14, 0, 0, ACT_NONE, 0), 0, 0 },
     /* sizes around tiles and vectors, borders everywhere, every operand alone and together */
     { "one", CONV(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, ACT_NONE, 0), 0, 0 },

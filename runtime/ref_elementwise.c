@@ -9,6 +9,8 @@ double bl_ref_act(double v, uint32_t act)
     case ACT_SILU: return v / (1 + exp(-v));
     case ACT_GELU: return v * 0.5 * erfc(-v / sqrt(2));
     case ACT_QUICK_GELU: return v / (1 + exp(-1.702 * v));
+    case ACT_RELU: return v < 0 ? 0 : v; /* so that NaN is passed on */
+    case ACT_TANH_3: return 3 * tanh(v / 3);
     default: return v;
     }
 }
@@ -26,6 +28,8 @@ double bl_ref_derivative(double v, uint32_t act)
     case ACT_SILU: return silu_derivative(v);
     case ACT_GELU: return 0.5 * erfc(-v / sqrt(2)) + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
     case ACT_QUICK_GELU: return silu_derivative(1.702 * v);
+    case ACT_RELU: return v > 0;
+    case ACT_TANH_3: return 1 / (cosh(v / 3) * cosh(v / 3));
     default: return 1;
     }
 }

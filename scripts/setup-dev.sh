@@ -5,7 +5,7 @@
 set -eu
 stock="python3 gcc clang cmake ninja-build git pkg-config zlib1g-dev libc6-dev chromium-common mandoc zsh fish"
 newer="glslang-tools spirv-tools libvulkan-dev libvulkan-volk-dev vulkan-validationlayers mesa-vulkan-drivers
-vulkan-tools libcmocka-dev libstb-dev libjansson-dev libutf8proc-dev"
+vulkan-tools libcmocka-dev libstb-dev libjansson-dev libutf8proc-dev abigail-tools"
 
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 present() { [ "$(dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -cx installed)" -eq $# ]; }

@@ -64,6 +64,28 @@ mkdir out
 [ "$(cat made)" = out/0002.png ] && [ -s out/0002_mask.png ] || { cat errors; fail "the loop over frames"; }
 grep -q 'short.pgm: not a binary PGM' errors || fail "a broken frame was not told"
 
+# --- the device is lost in the middle of the second of three frames: that one is told, the third is made as if nothing had been
+mkdir lost unhurt layer
+cc -std=c11 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden "$source/tests/losing_layer.c" -o layer/liblosing.so || fail "the layer"
+cat >layer/losing.json <<EOT
+{ "file_format_version": "1.1.2", "layer": { "name": "VK_LAYER_BLEMISH_losing", "type": "GLOBAL", "library_path": "./liblosing.so",
+  "api_version": "1.3.0", "implementation_version": "1", "description": "loses the device",
+  "functions": { "vkNegotiateLoaderLayerInterfaceVersion": "losing_negotiate" } } }
+EOT
+./frames "$model" hazelnut hole unhurt disc.pgm disc.pgm disc.pgm >made 2>errors || { cat errors; fail "three frames"; }
+env VK_LAYER_PATH="$PWD/layer" VK_INSTANCE_LAYERS=VK_LAYER_BLEMISH_losing BLEMISH_LOSE_AT=0 \
+    ./frames "$model" hazelnut hole lost disc.pgm >made 2>errors || { cat errors; fail "behind a layer"; }
+at=$(sed -n 's/^losing_layer: \([0-9]*\) submissions$/\1/p' errors)
+env VK_LAYER_PATH="$PWD/layer" VK_INSTANCE_LAYERS=VK_LAYER_BLEMISH_losing BLEMISH_LOSE_AT=$((at + at / 3)) \
+    ./frames "$model" hazelnut hole lost disc.pgm disc.pgm disc.pgm >made 2>errors && fail "a lost device was not noticed"
+grep -q '^losing_layer: the device is lost' errors || { cat errors; fail "the device was not lost"; }
+grep -q '^disc.pgm: .*the device was lost' errors || { cat errors; fail "the loss was not told"; }
+[ "$(cat made)" = "lost/0001.png
+lost/0003.png" ] || { cat made errors; fail "the loop did not go on after the loss"; }
+for f in 0001 0001_mask 0003 0003_mask; do
+    cmp -s unhurt/$f.png lost/$f.png || fail "$f.png is another one after the loss"
+done
+
 if command -v python3 >/dev/null; then # the same frame, the same seed number
     mkdir again
     python3 "$source/examples/frames.py" moved "$model" hazelnut hole again disc.pgm >made 2>errors || { cat errors; fail "ctypes"; }

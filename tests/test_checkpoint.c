@@ -1,5 +1,6 @@
 /* One model in every layout: a folder, a single file with the original names, the fp16 variant, shards, another autoencoder. The tensors
- * and the pictures are the same; what is no such model is refused by name. */
+ * and the pictures are the same, and those that diffusers makes; what is no such model is refused by name.
+ *   test_checkpoint --write FOLDER      writes the checkpoint for scripts/layouts-golden.py */
 #include "ldm.h"
 #include "ldm_writer.h"
 #include "model_session.h"
@@ -281,6 +282,60 @@ static void every_layout_gives_the_same_picture(void **state)
     }
 }
 
+/* --- what diffusers makes of it ------------------------------------------------------------------------------------------- */
+
+/* A LoRA with kohya's names: a matrix and a convolution of the U-Net, a matrix of the text encoder. */
+static void lora_tensors(fx_part *p)
+{
+    static const struct { const char *name; uint32_t out, in, rank, kernel; } layers[] = {
+        { "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 64, 64, 4, 0 },
+        { "lora_unet_mid_block_resnets_0_conv1", 128, 128, 4, 3 }, { "lora_te_text_model_encoder_layers_0_self_attn_q_proj", 64, 64, 2, 0 },
+    };
+    for (size_t i = 0; i < BL_COUNT(layers); i++) {
+        fx_layer(p, fx_at("%s.lora_down", layers[i].name).text, layers[i].rank, layers[i].in, layers[i].kernel, false);
+        fx_layer(p, fx_at("%s.lora_up", layers[i].name).text, layers[i].out, layers[i].rank, layers[i].kernel ? 1 : 0, false);
+    }
+}
+
+/* For scripts/layouts-golden.py, which makes data/layouts.safetensors and data/layouts_lora.safetensors of it. */
+static int write_for_diffusers(const char *dir)
+{
+    return fx_write(dir, TOKENIZER, &sd1) || fx_write_part(dir, "lora.safetensors", &sd1, lora_tensors);
+}
+
+static void expect_golden(const char *path, const bl_model_options *o, const char *golden)
+{
+    bl_verify_options v = BL_VERIFY_OPTIONS_INIT;
+    bl_verify_summary s;
+    v.model_dir = path;
+    v.model = o;
+    v.files = &golden;
+    v.file_count = 1;
+    v.strict = 1;
+    if (bl_verify(context, &v, &s) != BL_OK)
+        fail_msg("%s: %s; %s", path, bl_last_error(), s.first_failure);
+    assert_true(s.passed > 1 && !s.failed && !s.skipped);
+}
+
+/* One golden for every layout: the names and conversions of each are right, not only the same. */
+static void every_layout_gives_what_diffusers_does(void **state)
+{
+    (void)state;
+    need_device();
+    for (enum layout l = FOLDER; l <= SHARDS; l++)
+        expect_golden(lay_out(l, &sd1), l == SINGLE ? &with_tokenizer : NULL, TEST_DATA "/layouts.safetensors");
+    char path[FX_PATH];
+    const bl_lora lora = { fx_path(path, root, "lora.safetensors"), 1 };
+    assert_int_equal(fx_write_part(root, "lora.safetensors", &sd1, lora_tensors), 0);
+    for (enum layout l = FOLDER; l <= SINGLE; l++) {
+        bl_model_options o = with_tokenizer;
+        o.loras = &lora;
+        o.lora_count = 1;
+        expect_golden(lay_out(l, &sd1), &o, TEST_DATA "/layouts_lora.safetensors");
+    }
+    unlink(path);
+}
+
 /* --- prediction ------------------------------------------------------------------------------------------------------------ */
 
 static void shapes_do_not_tell_the_prediction(void **state)
@@ -414,7 +469,10 @@ static void kinds_are_named(void **state)
         { "first_stage_model.decoder.conv_in.bias",
           "is an autoencoder alone, not a checkpoint of Stable Diffusion 1.x or 2.x: give it with --vae", "conv_in.weight\" is missing" },
         { "decoder.conv_in.bias", "is an autoencoder alone", "\"vae.decoder.conv_in.weight\" is missing" },
-        { "encoder.layers.0.weight", "is a tiny autoencoder (TAESD)", "is a tiny autoencoder (TAESD)" },
+        { "encoder.layers.1.conv.0.weight", "is a tiny autoencoder (TAESD), not a checkpoint",
+          "\"vae.decoder.conv_in.weight\" is missing" },
+        { "1.conv.0.weight", "is the encoder of a tiny autoencoder (TAESD)", "is the encoder of a tiny" },
+        { "3.conv.0.weight", "is the decoder of a tiny autoencoder (TAESD)", "is the decoder of a tiny" },
         { "down_blocks.0.resnets.0.norm1.bias", "is a U-Net alone, not a checkpoint of Stable Diffusion 1.x or 2.x: give the folder",
           "is a U-Net alone" },
         { "input_blocks.0.0.bias", "is a U-Net alone, with its original names", "is a U-Net alone" },
@@ -563,13 +621,16 @@ static void broken_lists_are_refused(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && !strcmp(argv[1], "--write"))
+        return write_for_diffusers(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_those_of_the_original_code),
         cmocka_unit_test(the_last_layer_of_open_clip_is_left_out),
         cmocka_unit_test(every_layout_holds_the_same_tensors),
         cmocka_unit_test(every_layout_gives_the_same_picture),
+        cmocka_unit_test(every_layout_gives_what_diffusers_does),
         cmocka_unit_test(shapes_do_not_tell_the_prediction),
         cmocka_unit_test(another_autoencoder),
         cmocka_unit_test(the_picture_is_that_of_the_other_autoencoder),

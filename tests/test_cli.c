@@ -242,7 +242,7 @@ static void test_help(void **state)
                       "--width --height --scheduler --spacing --karras --rng --object --defect --template --normal --detail --mask-shape "
                       "--mask-size --method --clip --lambda --growth --inner --guided-first --guided-last --words-mean --attention-res "
                       "--prompt-rate --image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention "
-                      "--save-photo --trace --plot --example" },
+                      "--save-photo --trace --plot --preview --preview-vae --example" },
         { "verify", "--model --clip --strict --example" },
         { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },

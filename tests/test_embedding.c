@@ -1,5 +1,5 @@
 /* The library inside another program: on that program's own Vulkan device and queue, in several threads, with its pipeline cache kept as
- * bytes, and stopped when the program says so. */
+ * bytes, stopped when the program says so, and going on after the device was lost. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -173,6 +173,74 @@ static void test_refused(void **state)
     assert_int_equal(locked, 0);
 }
 
+/* --- a lost device --------------------------------------------------------------------------------------------------------- */
+
+/* The program's dispatch in front of its driver: from the `lose_at`-th submission on, counted from 1, the device is lost. */
+static struct {
+    bool lost;
+    int lose_at, submissions, later; /* submissions in all, and of them after the loss */
+} driver;
+
+static VKAPI_ATTR VkResult VKAPI_CALL losing_submit(VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence)
+{
+    driver.later += driver.lost;
+    driver.lost |= ++driver.submissions == driver.lose_at;
+    return driver.lost ? VK_ERROR_DEVICE_LOST : own->vk.QueueSubmit(queue, count, infos, fence);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL losing_wait(VkDevice device, uint32_t count, const VkFence *fences, VkBool32 all, uint64_t timeout)
+{
+    return driver.lost ? VK_ERROR_DEVICE_LOST : own->vk.WaitForFences(device, count, fences, all, timeout);
+}
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL losing_device(VkDevice device, const char *name)
+{
+    return !strcmp(name, "vkQueueSubmit") ? (PFN_vkVoidFunction)losing_submit
+         : !strcmp(name, "vkWaitForFences") ? (PFN_vkVoidFunction)losing_wait : own->api.GetDeviceProcAddr(device, name);
+}
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL losing_instance(VkInstance instance, const char *name)
+{
+    return !strcmp(name, "vkGetDeviceProcAddr") ? (PFN_vkVoidFunction)losing_device : bl_vulkan_loader()(instance, name);
+}
+
+static bl_context *open_losing(int lose_at)
+{
+    bl_context *context = NULL;
+    bl_vulkan v = handles();
+    v.get_instance_proc_addr = losing_instance;
+    memset(&driver, 0, sizeof(driver));
+    driver.lose_at = lose_at;
+    assert_int_equal(bl_context_create_vulkan(NULL, &v, &context), BL_OK);
+    return context;
+}
+
+/* At the first submission, soon and in the middle; then the program makes a device and a context anew, and the picture again. */
+static void test_goes_on_after_a_loss(void **state)
+{
+    (void)state;
+    static uint8_t want[BYTES], got[BYTES];
+    bl_context *context = open_losing(0);
+    assert_int_equal(generate(context, 5, want), BL_OK);
+    bl_context_destroy(&context);
+    const int places[] = { 1, 9, driver.submissions / 2 };
+    for (size_t i = 0; i < BL_COUNT(places); i++) {
+        context = open_losing(places[i]);
+        for (int k = 0; k < 2; k++) { /* a second call says the same, and nothing is submitted any more */
+            assert_int_equal(generate(context, 5, got), BL_ERROR_DEVICE);
+            assert_non_null(strstr(bl_last_error(), "the device was lost"));
+            assert_true(driver.lost && driver.later == 0 && locked == 0);
+        }
+        bl_context_destroy(&context);
+        bl_device_close(&own);
+        assert_int_equal(bl_device_open(getenv("BLEMISH_DEVICE"), "base", &own), BL_OK);
+        context = open_losing(0);
+        assert_int_equal(generate(context, 5, got), BL_OK);
+        assert_memory_equal(got, want, BYTES);
+        bl_context_destroy(&context);
+    }
+}
+
 /* --- the pipeline cache as bytes ------------------------------------------------------------------------------------------ */
 
 static void test_cache_bytes(void **state)
@@ -288,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_device), cmocka_unit_test(test_threads_share_a_queue), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_goes_on_after_a_loss),
         cmocka_unit_test(test_cache_bytes), cmocka_unit_test(test_stops_within_half_a_second),
     };
     return cmocka_run_group_tests(tests, open_own, close_own);

@@ -48,7 +48,7 @@ static void activation(void **state)
     static problem q;
     static double d[MOST];
     const struct view v = dense(CHANNELS);
-    for (uint32_t act = ACT_NONE; act <= ACT_QUICK_GELU; act++) {
+    for (uint32_t act = ACT_NONE; act <= ACT_TANH_3; act++) {
         const bl_params bwd = { .activation_bwd_x = { .x = v, .g = v, .d = v, .rows = ROWS, .channels = CHANNELS, .act = act } };
         q = (problem){ .op = BL_OP_activation_fwd, .outputs = COUNT,
             .p.activation_fwd = { .x = v, .y = v, .rows = ROWS, .channels = CHANNELS, .act = act } };
@@ -163,13 +163,13 @@ static void far_from_zero(void **state)
         assert_int_equal(bl_arena_slice(arena, sizeof(x), &operands[i]), BL_OK);
     assert_int_equal(bl_stream_write(stream, &operands[0], 0, x, sizeof(x)), BL_OK);
     assert_int_equal(bl_stream_write(stream, &operands[1], 0, g, sizeof(g)), BL_OK);
-    for (uint32_t act = ACT_SILU; act <= ACT_QUICK_GELU; act++) {
+    for (uint32_t act = ACT_SILU; act <= ACT_TANH_3; act++) {
         const struct view v = dense(COUNT);
         const bl_params p = { .activation_bwd_x = { .x = v, .g = v, .d = v, .rows = 1, .channels = COUNT, .act = act } };
         run(BL_OP_activation_bwd_x, &p, operands);
         assert_int_equal(bl_stream_read(stream, &operands[2], 0, d, sizeof(d)), BL_OK);
         for (size_t i = 0; i < COUNT; i++) {
-            const float want = x[i] > 0 ? 2 : 0;
+            const float want = x[i] > 0 && act != ACT_TANH_3 ? 2 : 0;
             if (!(fabsf(d[i] - want) < 1e-30f))
                 fail_msg("act %u: %g at %g", act, (double)d[i], (double)x[i]);
         }

@@ -211,6 +211,51 @@ static void metadata_tell_alpha(void **state)
     }
 }
 
+/* Before diffusers 0.20 the matrices hung on attention processors; in the oldest files the U-Net's have no prefix. */
+static void the_oldest_names(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *tensor; uint32_t rows, columns; } cases[] = {
+        { "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora",
+          "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight", 64, 64 },
+        { "unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora",
+          "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 128, 64 },
+        { "mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_v_lora",
+          "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight", 128, 64 },
+        { "down_blocks.0.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora",
+          "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_out.0.weight", 64, 64 },
+        { "text_encoder.text_model.encoder.layers.1.self_attn.to_q_lora",
+          "text_encoder.text_model.encoder.layers.1.self_attn.q_proj.weight", 64, 64 },
+        { "text_encoder.text_model.encoder.layers.0.self_attn.to_out_lora",
+          "text_encoder.text_model.encoder.layers.0.self_attn.out_proj.weight", 64, 64 },
+    };
+    enum { CASES = BL_COUNT(cases), RANK = 2 };
+    static const float ones[RANK * 128] = { 1 };
+    static char all[2 * CASES][FX_NAME];
+    st_tensor t[2 * CASES];
+    const bl_lora lora = { file, 3 };
+    for (size_t i = 0; i < CASES; i++)
+        for (uint32_t up = 0; up < 2; up++) {
+            snprintf(all[2 * i + up], FX_NAME, "%s.%s.weight", cases[i].name, up ? "up" : "down");
+            t[2 * i + up] = (st_tensor){ all[2 * i + up], "F32", 2, { up ? cases[i].rows : RANK, up ? RANK : cases[i].columns }, ones };
+        }
+    assert_int_equal(st_write(file, t, 2 * CASES, NULL, 0), 0);
+    bl_parts p = open_parts(&lora, 1);
+    size_t hung = 0;
+    for (size_t i = 0; i < bl_tensors_count(p.tensors); i++)
+        hung += bl_tensors_at(p.tensors, i)->lora != NULL;
+    assert_int_equal(hung, CASES);
+    for (size_t i = 0; i < CASES; i++) {
+        const bl_stored *of = bl_tensors_find(p.tensors, "", cases[i].tensor);
+        assert_non_null(of);
+        assert_non_null(of->lora);
+        assert_string_equal(of->lora->down->name, all[2 * i]);
+        assert_string_equal(of->lora->up->name, all[2 * i + 1]);
+        assert_true(of->lora->rank == RANK && of->lora->factor == 3);
+    }
+    bl_parts_close(&p);
+}
+
 /* --- memory ---------------------------------------------------------------------------------------------------------------- */
 
 static void any_allocation_may_fail(void **state)
@@ -411,6 +456,7 @@ static void broken_files_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest all[] = {
+        cmocka_unit_test(the_oldest_names),
         cmocka_unit_test(every_spelling_is_merged_to_the_last_bit),
         cmocka_unit_test(several_are_added),
         cmocka_unit_test(metadata_tell_alpha),

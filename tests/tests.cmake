@@ -26,12 +26,24 @@ if(TARGET blemish-cli)
   add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/demo_model.safetensors)
   set_tests_properties(verify_demo_model PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  # TAESD in its place, against what diffusers makes of it (scripts/taesd-golden.py)
+  add_test(NAME verify_taesd COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+    ${CMAKE_CURRENT_LIST_DIR}/data/taesd/golden.safetensors --vae ${CMAKE_CURRENT_LIST_DIR}/data/taesd)
+  set_tests_properties(verify_taesd PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  # the CLIP model's two towers and the gradient of the image loss, against transformers (scripts/clip-golden.py)
+  add_test(NAME verify_demo_clip COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+    ${CMAKE_CURRENT_LIST_DIR}/data/demo_clip.safetensors --clip ${CMAKE_SOURCE_DIR}/models/demo/clip)
+  set_tests_properties(verify_demo_clip PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   # every scheduler on the device, against diffusers (scripts/scheduler-golden.py); the model is there for the form
   add_test(NAME verify_schedulers COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/schedulers.safetensors)
   set_tests_properties(verify_schedulers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()
+if(NOT BLEMISH_SANITIZE)
+  add_test(NAME abi COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/abi.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+  set_tests_properties(abi PROPERTIES SKIP_RETURN_CODE 77)
 endif()
 if(NOT BLEMISH_SANITIZE AND TARGET blemish-cli)
   add_test(NAME install COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/install.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})

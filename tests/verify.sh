@@ -3,10 +3,12 @@
 # stages: each network by itself, schedulers, operators, the attention and image losses with their gradients. runs: whole pictures, from
 # words and from a photo. guided: whole runs of the published code, every update of them.
 # 77 (skipped) without a reference folder; that is a failure when CI is set.
-#        tests/verify.sh <blemish> <folder of a model> <golden tensors>: those, on any machine; 77 where nothing can compute.
-if [ -d "$2" ]; then
-    code=0
-    "$1" verify --progress none --no-cache --strict --precision f32 --model "$2" "$3" || code=$?
+#        tests/verify.sh <blemish> <folder or file of a model> <golden tensors> [options of verify]: those, on any machine; 77 where
+#        nothing can compute.
+if [ -e "$2" ]; then
+    blemish=$1 model=$2 code=0
+    shift 2
+    "$blemish" verify --progress none --no-cache --strict --precision f32 --model "$model" "$@" || code=$?
     [ $code != 5 ] || [ -n "$CI" ] || exit 77
     exit $code
 fi

@@ -23,6 +23,19 @@ float normal_cdf(float v)
     return v < 0.0 ? tail : 1.0 - tail;
 }
 
+// 3 tanh(v / 3). Near 0, where 1 - exp() cancels, the polynomial of Cephes' tanhf (Moshier), which has x P(x^2) on |x| < 0.625.
+float tanh_3(float v)
+{
+    const float x = v * (1.0 / 3.0), a = abs(x), z = x * x;
+    float s = -5.70498872745e-3;
+    s = fma(s, z, 2.06390887954e-2);
+    s = fma(s, z, -5.37397155531e-2);
+    s = fma(s, z, 1.33314422036e-1);
+    s = fma(s, z, -3.33332819422e-1);
+    const float far = 3.0 - 6.0 / (1.0 + exp(2.0 * (a > 40.0 ? 40.0 : a)));  // not min(): NaN is passed on
+    return a < 0.625 ? fma(s * z, v, v) : x < 0.0 ? -far : far;
+}
+
 float activate(float v, uint act)
 {
     precise float y = v;  // the product is not to be fused with a sum of the caller
@@ -32,6 +45,10 @@ float activate(float v, uint act)
         y = v * normal_cdf(v);
     else if (act == ACT_QUICK_GELU)
         y = v * sigmoid(1.702 * v);
+    else if (act == ACT_RELU)
+        y = v < 0.0 ? 0.0 : v;  // not max(): NaN is passed on
+    else if (act == ACT_TANH_3)
+        y = tanh_3(v);
     return y;
 }
 
@@ -58,6 +75,12 @@ float derivative(float v, uint act)
         y = fma(0.3989422804 * a, exp(-0.5 * a * a), normal_cdf(v));
     } else if (act == ACT_QUICK_GELU)
         y = silu_derivative(1.702 * v);
+    else if (act == ACT_RELU)
+        y = v > 0.0 ? 1.0 : 0.0;
+    else if (act == ACT_TANH_3) {  // 1 - tanh^2 = 4 e / (1 + e)^2 with e = exp(-2 |v| / 3)
+        const float e = exp(-2.0 / 3.0 * min(abs(v), 120.0)), q = 1.0 / (1.0 + e);
+        y = 4.0 * e * q * q;
+    }
     return y;
 }
 

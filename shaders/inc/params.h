@@ -24,6 +24,8 @@ struct view {
 #define ACT_SILU 1u        /* x * sigmoid(x) */
 #define ACT_GELU 2u        /* x * Phi(x), exact (erf) */
 #define ACT_QUICK_GELU 3u  /* x * sigmoid(1.702 x) */
+#define ACT_RELU 4u        /* max(0, x), derivative 0 at 0 */
+#define ACT_TANH_3 5u      /* 3 tanh(x / 3), which keeps latents within -3 .. 3 */
 
 /* y = act(x w^T + b + a) + r */
 struct matmul_params {
