@@ -111,22 +111,22 @@ void bl_problem_destroy(bl_problem *q)
 
 /* --- the reference ------------------------------------------------------------------------------------------------------- */
 
-/* Parts of one unit each, as far as they are no more than `flops` of work. */
+/* The whole, or as many parts of one unit each as are no more than `flops` of work together. */
 static void choose_parts(bl_problem *q, double flops)
 {
     const bl_op_info *info = &bl_op_infos[q->op];
     const uint32_t units = info->units(&q->p);
-    const uint32_t starts[BL_CHECK_PARTS] = { 0, units / 2, units - 1 };
+    const uint32_t starts[BL_CHECK_PARTS] = { 0, units ? units - 1 : 0, units / 2 };
     if (info->flops(&q->p) <= flops) {
         q->parts[q->part_count++] = q->p;
         return;
     }
-    for (uint32_t i = 0, next = 0; i < BL_CHECK_PARTS && units; i++) {
-        if (starts[i] < next)
-            continue;
+    for (uint32_t i = 0; i < BL_CHECK_PARTS && units; i++) {
         bl_params part = q->p;
-        next = starts[i] + info->cut(&part, starts[i], 1);
-        if (info->flops(&part) <= flops)
+        info->cut(&part, starts[i], 1);
+        const bool taken = (i > 0 && starts[i] == 0) || (i > 1 && starts[i] == starts[1]);
+        flops -= taken ? 0 : info->flops(&part);
+        if (!taken && flops >= 0)
             q->parts[q->part_count++] = part;
     }
 }

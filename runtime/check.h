@@ -43,7 +43,7 @@ bl_result bl_problem_create(bl_kernels *ks, bl_stream *s, bl_op op, bl_dtype typ
 void bl_problem_destroy(bl_problem *q); /* zeroes *q; a zeroed one is accepted */
 
 /* Computes what the op makes of the operands: of the whole problem if that is at most `flops` floating-point operations of work, else of
- * up to BL_CHECK_PARTS small parts of it, the first, the last and one between. BL_ERROR_USAGE: its smallest part is more work than that. */
+ * up to BL_CHECK_PARTS small parts of it, the first, the last and one between, as far as they are. BL_ERROR_USAGE: none is that small. */
 bl_result bl_problem_reference(bl_problem *q, double flops);
 
 /* Copies the operands to the device; outputs hold NaN there. */
