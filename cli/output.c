@@ -132,7 +132,7 @@ void table_add(table *t, const char *format, ...)
     t->count += !t->failed;
 }
 
-bool table_print(table *t)
+bool table_write(table *t, FILE *out)
 {
     size_t width[16] = { 0 };
     bool filled[16] = { 0 };
@@ -147,11 +147,11 @@ bool table_print(table *t)
         if (filled[column]) {
             const size_t pad = width[column] - n, before = t->align[column] == 'r' ? pad : 0;
             if (n)
-                printf("%*s%s", (int)(pending + before), "", t->cells[i]);
+                fprintf(out, "%*s%s", (int)(pending + before), "", t->cells[i]);
             pending = (n ? 0 : pending + before) + (pad - before) + 2;
         }
         if (column + 1 == t->columns) {
-            putchar('\n');
+            fputc('\n', out);
             pending = 0;
         }
     }
@@ -159,6 +159,8 @@ bool table_print(table *t)
     table_free(t);
     return ok;
 }
+
+bool table_print(table *t) { return table_write(t, stdout); }
 
 void table_free(table *t)
 {

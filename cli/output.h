@@ -38,6 +38,7 @@ typedef struct table {
 void table_add(table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Prints on stdout and frees the cells; columns empty in every row are left out. */
 bool table_print(table *t);
+bool table_write(table *t, FILE *out); /* the same to a file */
 void table_free(table *t); /* for one that is not printed */
 
 /* "15.6 GiB"; returns `out`, which has room for 16 bytes. */

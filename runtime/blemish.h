@@ -395,6 +395,67 @@ typedef struct bl_verify_summary {
  * nothing could be compared, or under `strict` when something was skipped. */
 BL_API bl_result bl_verify(bl_context *context, const bl_verify_options *options, bl_verify_summary *summary);
 
+/* --- measuring ----------------------------------------------------------------------------------------------------- */
+
+/* One measurement. Times are nanoseconds; texts are never NULL, and "" where they do not apply. */
+typedef struct bl_bench_row {
+    const char *kind;        /* "peak", "shader", "model" */
+    const char *name;        /* "fma_f32", "matmul_fwd_direct_f32_query_64x64", "unet" */
+    const char *op, *kernel, *type; /* of a shader: "matmul_fwd", "matmul_fwd_direct", "f32" */
+    const char *shape;       /* of a shader: its parameters, "m=4096,n=320,k=320,..."; of a network "512x512" */
+    bl_verdict verdict;      /* BL_SKIP: it does not run here; BL_FAIL: its result is wrong. In both cases nothing was timed */
+    const char *note;        /* why, in words */
+    const char *checked;     /* of a shader: what of its result was compared with the reference: "all", "parts" of it, or the name of a
+                                smaller case, where the reference would take too long */
+    uint32_t runs;           /* timed; 0: none */
+    int wall;                /* times are wall times from submission to completion, because the queue has no timestamps */
+    double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits */
+    double noise;            /* standard error of the median, as a share of it */
+    double cold;             /* median after the caches were emptied; 0: not measured */
+    double launch;           /* an empty dispatch and its barrier; 0: not measured */
+    double compile;          /* making the pipeline and its first dispatch, of one workgroup; 0: not measured */
+    double work, bytes;      /* of one run: floating-point operations (a multiply-add counts two); bytes read and written, each once */
+    double rate;             /* of a peak: units of `unit` per second; 0 of times */
+    const char *unit;        /* of a peak: "FLOP", "OP" (integer operations), "B", "s" (the median is the measurement) */
+    double share;            /* of a shader: how much of the roof it reaches, 0-1, or above in caches; "peak" rows are the roof */
+    const char *bound;       /* by what: "compute", "memory", "cache" (faster than memory can be), "launch" (half is an empty one) */
+    double drift;            /* how much slower than at the start a kernel that never changes was right after this row, as a share */
+    double registers, spills, instructions, subgroup, occupancy; /* as the driver says; negative: it does not */
+    const char *statistics;  /* all that the driver says: "VGPRs=64;Code size=5124" */
+    double setup;            /* of a network: loading, planning, recording */
+    uint64_t device_bytes, host_bytes; /* of a network: memory held at most */
+} bl_bench_row;
+
+typedef struct bl_bench_options {
+    size_t struct_size;
+    /* Rows to measure: a pattern for names of rows, kernels or ops, with * ? [..]: "matmul_fwd", "conv_*_f16_*". NULL: all */
+    const char *pattern;
+    /* Of shaders: a problem in place of the usual ones, by names of the op's parameters (shaders/inc/params.h), which is measured in all
+     * matching ops that have them; others are as in the op's first usual case: "m=4096,n=320,k=320". NULL: the usual ones */
+    const char *shape;
+    float time_limit;        /* seconds of each row after which no further run begins; 0: 1 */
+    float noise;             /* a row is known well enough at this noise; 0: 0.005 */
+    uint32_t size;           /* of networks: pixels of a side, as bl_generate_options.width; 0: the model's own */
+    int list;                /* only tell which rows there are: nothing is measured */
+    void (*row)(void *user, const bl_bench_row *row); /* valid during the call; must not be NULL */
+    void *user;
+} bl_bench_options;
+#define BL_BENCH_OPTIONS_INIT BL_OPTIONS_INIT(bl_bench_options)
+
+/* What the device can do at most: arithmetic, integer dot products, matrix products of every shape that it has, copying, shared memory,
+ * an empty dispatch, an empty submission. BL_ERROR_USAGE: options out of range, or the pattern matches nothing. */
+BL_API bl_result bl_bench_peak(bl_context *context, const bl_bench_options *options);
+/* Every kernel in every storage type, at the shapes of Stable Diffusion or at one given: checked against the double-precision reference,
+ * then timed. Begins with the peaks that its shares refer to. Kernels that do not run here are rows too. BL_ERROR_MISMATCH: a result was
+ * wrong, the others have been measured; BL_ERROR_USAGE as above, or no matching op has the parameters of the shape. */
+BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *options);
+/* The networks of a model, one row each: "text", "unet" (one evaluation), "guide" (as far as the attention loss, and its gradient),
+ * "encode", "decode", and with a CLIP model "image" (its loss and gradient); of every one the time of a run, what it takes until it can
+ * run, and the device memory. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat. */
+BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
+/* Which kernels these are: SHA-256 of all sources of shaders, in hexadecimal. */
+BL_API const char *bl_kernel_version(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -80,6 +80,9 @@ static void load_instance(bl_device *d, PFN_vkGetInstanceProcAddr get)
 {
 #define LOAD(name) d->api.name = (PFN_vk##name)(void (*)(void))get(d->instance, "vk" #name);
     BL_VK_INSTANCE(LOAD)
+#ifdef VK_KHR_cooperative_matrix
+    LOAD(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)
+#endif
 #undef LOAD
 }
 
@@ -150,6 +153,7 @@ typedef struct features {
     VkPhysicalDevice16BitStorageFeatures storage16;
     VkPhysicalDeviceShaderFloat16Int8Features float16;
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size;
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
 #ifdef VK_KHR_shader_integer_dot_product
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
 #endif
@@ -181,6 +185,8 @@ static void features_chain(features *f, const VkExtensionProperties *have, uint3
         { &f->float16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, "VK_KHR_shader_float16_int8", VK_API_VERSION_1_2 },
         { &f->subgroup_size, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, "VK_EXT_subgroup_size_control",
           VK_API_VERSION_1_3 },
+        { &f->executable, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+          "VK_KHR_pipeline_executable_properties", UINT32_MAX },
 #ifdef VK_KHR_shader_integer_dot_product
         { &f->dot, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, "VK_KHR_shader_integer_dot_product",
           VK_API_VERSION_1_3 },
@@ -286,6 +292,7 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
     features_chain(f, have, count, d->props.apiVersion);
     d->api.GetPhysicalDeviceFeatures2(d->phys, &f->core);
     d->caps = features_caps(f, &sg) | (d->software ? BL_CAP_TALL : 0);
+    d->tells_statistics = f->executable.pipelineExecutableInfo;
     const VkPhysicalDeviceLimits *l = &d->props.limits;
     d->limits = (bl_limits){
         .invocations = BL_MIN(l->maxComputeWorkGroupInvocations, l->maxComputeWorkGroupSize[0]),
@@ -447,6 +454,9 @@ static void load_device(bl_device *d)
 {
 #define LOAD(name) d->vk.name = (PFN_vk##name)(void (*)(void))d->api.GetDeviceProcAddr(d->dev, "vk" #name);
     BL_VK_DEVICE(LOAD)
+    if (d->tells_statistics) {
+        BL_VK_OPTIONAL(LOAD)
+    }
 #undef LOAD
 }
 
@@ -515,12 +525,44 @@ bl_result bl_device_adopt(const bl_vulkan *v, const char *caps, bl_device **out)
         BL_TRY(find_loader(&get));
     load_instance(d, get);
     BL_TRY(describe(d, 0, &f));
+    d->tells_statistics = false; /* what the caller's device was created with is not known */
     BL_TRY(use(d, caps ? caps : "base", v->queue_family));
     load_device(d);
     return BL_OK;
 fail:
     bl_device_close(out);
     return result;
+}
+
+uint32_t bl_device_matrix_shapes(const bl_device *d, bl_matrix_shape *out, uint32_t room)
+{
+    uint32_t n = 0;
+#ifdef VK_KHR_cooperative_matrix
+    enum { ROOM = 128 };
+    VkCooperativeMatrixPropertiesKHR list[ROOM];
+    uint32_t count = ROOM;
+    for (uint32_t i = 0; i < ROOM; i++)
+        list[i] = (VkCooperativeMatrixPropertiesKHR){ .sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR };
+    if (!(d->caps & BL_CAP_CM) || !d->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR)
+        return 0;
+    const VkResult r = d->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(d->phys, &count, list);
+    if (r != VK_SUCCESS && r != VK_INCOMPLETE)
+        return 0;
+    for (uint32_t i = 0; i < count && n < room; i++) {
+        const VkCooperativeMatrixPropertiesKHR *m = &list[i];
+        const bl_matrix_shape shape = { m->MSize, m->NSize, m->KSize, m->ResultType == VK_COMPONENT_TYPE_FLOAT16_KHR };
+        const bool sums = m->CType == m->ResultType && (shape.half || m->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR);
+        bool known = false;
+        for (uint32_t j = 0; j < n; j++)
+            known |= out[j].m == shape.m && out[j].n == shape.n && out[j].k == shape.k && out[j].half == shape.half;
+        if (m->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && m->BType == VK_COMPONENT_TYPE_FLOAT16_KHR && sums && !known &&
+            m->scope == VK_SCOPE_SUBGROUP_KHR)
+            out[n++] = shape;
+    }
+#else
+    (void)d, (void)out, (void)room;
+#endif
+    return n;
 }
 
 void bl_device_lock(const bl_device *d)

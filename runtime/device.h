@@ -39,6 +39,7 @@ typedef struct bl_device {
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
     uint64_t allowed;         /* of it, as the caller says; 0: what the device has */
     bool tells_budget;        /* VK_EXT_memory_budget */
+    bool tells_statistics;    /* VK_KHR_pipeline_executable_properties */
     bool lost;                /* for good: a new device has to be opened */
     char lost_reason[512];
 } bl_device;
@@ -63,6 +64,14 @@ void bl_device_close(bl_device **dev); /* sets *dev to NULL; NULL is accepted */
 /* Bytes of device memory that may be held in all: what the caller allows, or less where the driver reports less (its budget for this
  * process, or the heap). */
 uint64_t bl_device_limit(const bl_device *d);
+
+/* A shape of matrix product that the device has as one instruction: fp16 inputs, sums in fp32 or fp16. */
+typedef struct bl_matrix_shape {
+    uint32_t m, n, k;
+    bool half;               /* sums in fp16 */
+} bl_matrix_shape;
+/* Those of a subgroup, each once; at most `room`, and none without the capability cm. Returns their number. */
+uint32_t bl_device_matrix_shapes(const bl_device *d, bl_matrix_shape *out, uint32_t room);
 
 /* Keeps the loss of the device, the first one, with bl_last_error() as its reason. */
 void bl_device_lose(bl_device *d);

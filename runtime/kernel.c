@@ -22,6 +22,7 @@ typedef struct pipeline {
     VkPipeline pipe;
     double rate;                /* ns of a unit of work; 0: not measured */
     double work, took;          /* noted since the rate was last corrected */
+    double compile;             /* ns that making it took; 0: not noted */
 } pipeline;
 
 struct bl_kernels {
@@ -33,6 +34,7 @@ struct bl_kernels {
     pipeline *pipes;
     size_t pipe_count, pipe_room;
     bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
+    bool keep_stats;
     bl_stream *guarded;
     bl_buffer counter;
     bl_commands sentinel;
@@ -171,7 +173,8 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
         .codeSize = spirv[k][t].size, .pCode = spirv[k][t].code }, NULL, &module));
     VK_TRY(d->vk.CreateComputePipelines(d->dev, ks->cache, 1, &(VkComputePipelineCreateInfo){
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT, /* any part of the grid can be dispatched */
+        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT | /* any part of the grid can be dispatched */
+            (ks->keep_stats ? bl_pipeline_stats_flags(d) : 0),
         .layout = layout,
         .stage = {
             .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
@@ -186,7 +189,7 @@ static bl_result find_pipeline(bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t
             .objectHandle = (uint64_t)(uintptr_t)pipe, .pObjectName = label });
     }
     *out = &ks->pipes[ks->pipe_count++];
-    **out = (pipeline){ k, t, head, pipe, 0, 0, 0 };
+    **out = (pipeline){ .kernel = k, .type = t, .head = head, .pipe = pipe };
 fail:
     if (module)
         d->vk.DestroyShaderModule(d->dev, module, NULL);
@@ -313,22 +316,28 @@ fail:
     return result;
 }
 
+/* The pipeline of a dispatch, if it has been made. */
+static pipeline *known_of(const bl_kernels *ks, const bl_dispatch *d)
+{
+    return known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
+}
+
 double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d)
 {
-    const pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
+    const pipeline *found = known_of(ks, d);
     return found ? found->rate : 0;
 }
 
 void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns)
 {
-    pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
+    pipeline *found = known_of(ks, d);
     if (found)
         found->rate = ns;
 }
 
 void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns)
 {
-    pipeline *found = known(ks, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head);
+    pipeline *found = known_of(ks, d);
     if (found) {
         found->work += bl_dispatch_work(d);
         found->took += ns;
@@ -344,6 +353,31 @@ void bl_kernels_learn(bl_kernels *ks)
         p->work = p->took = 0;
     }
 }
+
+/* --- measuring ----------------------------------------------------------------------------------------------------------- */
+
+void bl_kernels_keep_stats(bl_kernels *ks) { ks->keep_stats = true; }
+
+void bl_kernel_stats(const bl_kernels *ks, const bl_dispatch *d, bl_pipeline_stats *out)
+{
+    const pipeline *found = known_of(ks, d);
+    bl_pipeline_stats_read(ks->d, ks->keep_stats && found ? found->pipe : VK_NULL_HANDLE, out);
+}
+
+double bl_kernel_compile_time(const bl_kernels *ks, const bl_dispatch *d)
+{
+    const pipeline *found = known_of(ks, d);
+    return found ? found->compile : 0;
+}
+
+void bl_kernel_set_compile_time(bl_kernels *ks, const bl_dispatch *d, double ns)
+{
+    pipeline *found = known_of(ks, d);
+    if (found)
+        found->compile = ns;
+}
+
+const char *bl_kernels_sum(void) { return BL_SHADER_SUM; }
 
 /* --- the sentinel ------------------------------------------------------------------------------------------------------- */
 

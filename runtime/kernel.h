@@ -3,7 +3,7 @@
 #define BL_KERNEL_H
 #include "impl.h"
 #include "pipeline_cache.h"
-#include "stream.h"
+#include "program.h"
 
 typedef struct bl_kernels bl_kernels;
 /* Pipelines are made when first recorded. `cache` (NULL: none) has the driver's pipeline cache, whose folder gets it back in the end;
@@ -45,6 +45,16 @@ void bl_kernel_set_rate(bl_kernels *ks, const bl_dispatch *d, double ns);  /* of
 /* Notes what a dispatch took, and takes the average of what has been noted of a pipeline as its rate. */
 void bl_kernel_tally(bl_kernels *ks, const bl_dispatch *d, double ns);
 void bl_kernels_learn(bl_kernels *ks);
+
+/* For measuring. Pipelines made from now on keep what the driver can say about them, and bl_kernel_stats tells it, of the pipeline of a
+ * dispatch that has been recorded. */
+void bl_kernels_keep_stats(bl_kernels *ks);
+void bl_kernel_stats(const bl_kernels *ks, const bl_dispatch *d, bl_pipeline_stats *out);
+/* Nanoseconds that making the pipeline of a dispatch took, as noted by the one who saw it made; 0: not noted. */
+double bl_kernel_compile_time(const bl_kernels *ks, const bl_dispatch *d);
+void bl_kernel_set_compile_time(bl_kernels *ks, const bl_dispatch *d, double ns);
+/* SHA-256 of the sources of all shaders and their tables, in hexadecimal: which kernels these are. */
+const char *bl_kernels_sum(void);
 
 /* "conv_fwd_direct_f32"; the text has room for 96 bytes. */
 void bl_kernel_label(bl_kernel k, bl_dtype t, char *text);

@@ -244,6 +244,9 @@ const bl_op_case cases_attention_fwd[] = {
     { ATTENTION("bench_cross_1024x80", 1, 8, 80, 1024, 77, 0.111803399f) },
     { ATTENTION("bench_self_256x160", 1, 8, 160, 256, 256, 0.0790569415f) },
     { ATTENTION("bench_cross_256x160", 1, 8, 160, 256, 77, 0.0790569415f) },
+    { ATTENTION("bench_sd21_self_4096x64", 1, 5, 64, 4096, 4096, 0.125f) },
+    { ATTENTION("bench_sd21_cross_4096x64", 1, 5, 64, 4096, 77, 0.125f) },
+    { ATTENTION("bench_demo_self_256x32", 1, 2, 32, 256, 256, 0.176776695f) },
     { CAUSAL("bench_text_77x64", 2, 12, 64, 77, 77, 0.125f) },
     { ATTENTION("bench_vae_1024x512", 1, 1, 512, 1024, 1024, 0.0441941738f) },
     { ATTENTION("bench_vae_4096x512", 1, 1, 512, 4096, 4096, 0.0441941738f) },
@@ -314,6 +317,9 @@ const bl_op_case cases_attention_values_fwd[] = {
     { BWD(op, "bench_cross_1024x80", 1, 8, 80, 1024, 77, 0.111803399f), .spread = of }, \
     { BWD(op, "bench_self_256x160", 1, 8, 160, 256, 256, 0.0790569415f), .spread = of }, \
     { BWD(op, "bench_cross_256x160", 1, 8, 160, 256, 77, 0.0790569415f), .spread = of }, \
+    { BWD(op, "bench_sd21_self_4096x64", 1, 5, 64, 4096, 4096, 0.125f), .spread = of }, \
+    { BWD(op, "bench_sd21_cross_4096x64", 1, 5, 64, 4096, 77, 0.125f), .spread = of }, \
+    { BWD(op, "bench_demo_self_256x32", 1, 2, 32, 256, 256, 0.176776695f), .spread = of }, \
     { BWD(op, "bench_clip_257x64", 1, 16, 64, 257, 257, 0.125f), .spread = of }, \
     { BWD(op, "bench_vae_1024x512", 1, 1, 512, 1024, 1024, 0.0441941738f), .spread = of }, \
     { BWD(op, "bench_vae_4096x512", 1, 1, 512, 4096, 4096, 0.0441941738f), .spread = of }

@@ -78,11 +78,14 @@ const bl_op_case cases_matmul_fwd[] = {
     { "deep", MATMUL(8, 12, 20480, 1, ACT_NONE, 0), 0, 0 },
     { "deep_odd", MATMUL(3, 5, 10241, 1, ACT_NONE, B), 0, 0 },
     { "bench_feed_forward_64x64", MATMUL(4096, 320, 1280, 1, ACT_NONE, B | R), 0, 0 },
+    { "bench_feed_forward_in_64x64", MATMUL(4096, 2560, 320, 1, ACT_NONE, B), 0, 0 },
     { "bench_query_64x64", MATMUL(4096, 320, 320, 1, ACT_NONE, 0), 0, 0 },
     { "bench_query_16x16", MATMUL(256, 1280, 1280, 1, ACT_NONE, B), 0, 0 },
     { "bench_query_8x8", MATMUL(64, 1280, 1280, 1, ACT_NONE, B), 0, 0 },
     { "bench_key_of_text", MATMUL(77, 320, 768, 1, ACT_NONE, 0), 0, 0 },
+    { "bench_sd21_key_of_text", MATMUL(77, 320, 1024, 1, ACT_NONE, 0), 0, 0 },
     { "bench_time_embedding", MATMUL(2, 1280, 1280, 1, ACT_SILU, B), 0, 0 },
+    { "bench_demo_feed_forward_in_16x16", MATMUL(256, 512, 64, 1, ACT_NONE, B), 0, 0 },
 };
 const uint32_t case_count_matmul_fwd = BL_COUNT(cases_matmul_fwd);
 
@@ -119,11 +122,13 @@ const bl_op_case cases_conv_fwd[] = {
     { "odd_output", CONV(1, 10, 6, 8, 10, 6, 9, 3, 1, 1, 0, ACT_NONE, R), 0, 0 },
     { "cancellation", CONV(1, 8, 8, 32, 8, 8, 16, 3, 1, 1, 0, ACT_NONE, B | R), 8, 0.1f },
     { "bench_resnet_64x64", CONV(1, 64, 64, 320, 64, 64, 320, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_resnet_32x32", CONV(1, 32, 32, 640, 32, 32, 640, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_resnet_16x16", CONV(1, 16, 16, 1280, 16, 16, 1280, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_resnet_8x8", CONV(1, 8, 8, 1280, 8, 8, 1280, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_up_16x16", CONV(1, 8, 8, 1280, 16, 16, 1280, 3, 1, 1, 1, ACT_NONE, B), 0, 0 },
     { "bench_unet_in", CONV(1, 64, 64, 4, 64, 64, 320, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_unet_out", CONV(1, 64, 64, 320, 64, 64, 4, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
+    { "bench_demo_32x32", CONV(1, 32, 32, 32, 32, 32, 32, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_vae_256x256", CONV(1, 256, 256, 128, 256, 256, 128, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
     { "bench_vae_out", CONV(1, 256, 256, 128, 256, 256, 3, 3, 1, 1, 0, ACT_NONE, B), 0, 0 },
 };
@@ -205,6 +210,8 @@ const bl_op_case cases_matmul_bwd_x[] = {
     { "bench_query_16x16", MATMUL_BWD(256, 1280, 1280, R_BWD), 0, 0 },
     { "bench_query_8x8", MATMUL_BWD(64, 1280, 1280, 0), 0, 0 },
     { "bench_key_of_text", MATMUL_BWD(77, 320, 768, R_BWD), 0, 0 },
+    { "bench_sd21_key_of_text", MATMUL_BWD(77, 320, 1024, R_BWD), 0, 0 },
+    { "bench_demo_feed_forward_in_16x16", MATMUL_BWD(256, 512, 64, R_BWD), 0, 0 },
     { "bench_projection", MATMUL_BWD(1, 768, 1024, 0), 0, 0 },
 };
 const uint32_t case_count_matmul_bwd_x = BL_COUNT(cases_matmul_bwd_x);
@@ -248,6 +255,7 @@ const bl_op_case cases_conv_bwd_x[] = {
     { "bench_up_16x16", CONV_BWD(1, 16, 16, 2560, 16, 16, 1280, 3, 1, 1, 0), 0, 0 },
     { "bench_down_64x64", CONV_BWD(1, 64, 64, 320, 32, 32, 320, 3, 2, 1, R_BWD), 0, 0 },
     { "bench_unet_in", CONV_BWD(1, 64, 64, 4, 64, 64, 320, 3, 1, 1, 0), 0, 0 },
+    { "bench_demo_32x32", CONV_BWD(1, 32, 32, 32, 32, 32, 32, 3, 1, 1, 0), 0, 0 },
     { "bench_vae_256x256", CONV_BWD(1, 256, 256, 128, 256, 256, 128, 3, 1, 1, 0), 0, 0 },
     { "bench_vae_out", CONV_BWD(1, 256, 256, 128, 256, 256, 3, 3, 1, 1, 0), 0, 0 },
     { "bench_clip_patches", CONV_BWD(1, 224, 224, 3, 16, 16, 1024, 14, 14, 0, 0), 0, 0 },

@@ -23,8 +23,19 @@
     F(DestroyPipelineLayout) F(CreateShaderModule) F(DestroyShaderModule) F(CreateComputePipelines) F(DestroyPipeline) \
     F(CreatePipelineCache) F(DestroyPipelineCache) F(GetPipelineCacheData)
 
+/* NULL where the device lacks the extension. */
+#define BL_VK_OPTIONAL(F) F(GetPipelineExecutablePropertiesKHR) F(GetPipelineExecutableStatisticsKHR)
+
 #define BL_VK_MEMBER(name) PFN_vk##name name;
-typedef struct bl_vk_instance { BL_VK_GLOBAL(BL_VK_MEMBER) BL_VK_INSTANCE(BL_VK_MEMBER) } bl_vk_instance;
-typedef struct bl_vk_device { BL_VK_DEVICE(BL_VK_MEMBER) PFN_vkSetDebugUtilsObjectNameEXT SetDebugUtilsObjectNameEXT; } bl_vk_device;
+typedef struct bl_vk_instance {
+    BL_VK_GLOBAL(BL_VK_MEMBER) BL_VK_INSTANCE(BL_VK_MEMBER)
+#ifdef VK_KHR_cooperative_matrix
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR GetPhysicalDeviceCooperativeMatrixPropertiesKHR; /* or NULL */
+#endif
+} bl_vk_instance;
+typedef struct bl_vk_device {
+    BL_VK_DEVICE(BL_VK_MEMBER) BL_VK_OPTIONAL(BL_VK_MEMBER)
+    PFN_vkSetDebugUtilsObjectNameEXT SetDebugUtilsObjectNameEXT;
+} bl_vk_device;
 #undef BL_VK_MEMBER
 #endif

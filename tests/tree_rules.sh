@@ -10,7 +10,7 @@ trap 'rm -f "$bad"' EXIT
 sources=$(find runtime models cli -name '*.[ch]' | sort)
 shaders=$(find shaders -name '*.comp' -o -name '*.glsl' | sort)
 code="$sources $shaders $(find tests shaders/inc -name '*.[ch]' | sort)"
-tables="shaders/kernels.def runtime/ops.def"
+tables="shaders/kernels.def shaders/peaks.def runtime/ops.def"
 scripts=$(find scripts tests -name '*.sh' | sort)
 [ ! -f .ci/run ] || scripts="$scripts .ci/run"
 text="$code $tables $scripts CMakeLists.txt tests/tests.cmake shaders/shaders.cmake"
@@ -74,10 +74,14 @@ sed -n 's/^K(\([a-z0-9_]*\), *\([a-z0-9_]*\), *\([a-z0-9_]*\),.*/\1 \2 \3/p' sha
     [ -f "shaders/$shader.comp" ] || echo "shaders/kernels.def: $name: no shaders/$shader.comp"
     case $name in "$op"*) ;; *) echo "shaders/kernels.def: $name: does not start with the name of its op, $op" ;; esac
 done >>"$bad"
+sed -n 's/^P([a-z0-9_]*, *\([a-z0-9_]*\),.*/\1/p' shaders/peaks.def | while read -r shader; do
+    [ -f "shaders/$shader.comp" ] || echo "shaders/peaks.def: no shaders/$shader.comp"
+done >>"$bad"
 sed -n 's/^K(\([a-z0-9_]*\),.*/\1/p' shaders/kernels.def | sort | uniq -d | sed 's/^/shaders\/kernels.def: twice: /' >>"$bad"
 for f in shaders/*.comp; do
     k=$(basename "$f" .comp)
-    grep -qE "^K\([a-z0-9_]*, [a-z0-9_]*, $k," shaders/kernels.def || echo "$f: no row in shaders/kernels.def"
+    grep -qE "^K\([a-z0-9_]*, [a-z0-9_]*, $k,|^P\([a-z0-9_]*, $k," shaders/kernels.def shaders/peaks.def ||
+        echo "$f: no row in shaders/kernels.def or shaders/peaks.def"
 done >>"$bad"
 
 # --- symbols: visible are the functions of the two headers; the hidden ones have our prefix, an op table's, or are volk's

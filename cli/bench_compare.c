@@ -1,0 +1,117 @@
+#include "bench_compare.h"
+#include <math.h>
+#include <string.h>
+
+/* Above this a device is not what it was when its first row was measured. */
+static const double DRIFT_ALLOWED = 0.1;
+
+/* What must be alike for times to be comparable; kernels and blemish itself are what is compared. */
+static bool alike(session *s, const json_t *a, const json_t *b)
+{
+    static const struct { const char *object, *key, *words; } list[] = {
+        { "device", "name", "devices" }, { "device", "driver", "drivers" },
+    };
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+        const char *before = bench_context_text(a, list[i].object, list[i].key);
+        const char *after = bench_context_text(b, list[i].object, list[i].key);
+        if (strcmp(before, after)) {
+            session_note(s, BL_ERROR_INPUT, "the %s differ, \"%s\" and \"%s\" (--force compares all the same)", list[i].words, before,
+                         after);
+            return false;
+        }
+    }
+    const char *before = bench_context_text(a, "host", "processor"), *after = bench_context_text(b, "host", "processor");
+    if (!strcmp(bench_context_text(b, "device", "type"), "cpu") && strcmp(before, after)) {
+        session_note(s, BL_ERROR_INPUT, "the processors differ, \"%s\" and \"%s\" (--force compares all the same)", before, after);
+        return false;
+    }
+    if (strcmp(bench_text(a, "caps"), bench_text(b, "caps"))) {
+        session_note(s, BL_ERROR_INPUT, "the capabilities in use differ, \"%s\" and \"%s\" (--force compares all the same)",
+                     bench_text(a, "caps"), bench_text(b, "caps"));
+        return false;
+    }
+    return true;
+}
+
+/* The row of the same name and shape. */
+static const json_t *find(const bench_results *in, const json_t *row)
+{
+    for (size_t k = 0; k < json_array_size(in->rows); k++) {
+        const json_t *other = json_array_get(in->rows, k);
+        if (!strcmp(bench_text(other, "name"), bench_text(row, "name")) && !strcmp(bench_text(other, "shape"), bench_text(row, "shape")))
+            return other;
+    }
+    return NULL;
+}
+
+static bool timed(const json_t *row) { return bench_number(row, "runs") > 0 && bench_number(row, "median_ns") > 0; }
+
+static const char *judge(bench_comparison *out, const json_t *before, const json_t *after, double threshold, const char **note)
+{
+    const double change = bench_number(after, "median_ns") / bench_number(before, "median_ns") - 1;
+    const bool apart = bench_number(after, "p10_ns") > bench_number(before, "p90_ns") ||
+        bench_number(after, "p90_ns") < bench_number(before, "p10_ns");
+    if (strcmp(bench_text(before, "clock"), bench_text(after, "clock"))) {
+        *note = "one by device time, one by the wall";
+        out->unsure++;
+        return "unsure";
+    }
+    if (fabs(change) <= threshold || !apart) {
+        out->same++;
+        return "same";
+    }
+    if (fabs(bench_number(before, "drift")) > DRIFT_ALLOWED || fabs(bench_number(after, "drift")) > DRIFT_ALLOWED) {
+        *note = "the device's clocks had changed";
+        out->unsure++;
+        return "unsure";
+    }
+    out->slower += change > 0;
+    out->faster += change < 0;
+    return change > 0 ? "SLOWER" : "faster";
+}
+
+static void compare_row(bench_comparison *out, const json_t *before, const json_t *after, double threshold)
+{
+    const char *note = "", *verdict;
+    const json_t *any = after ? after : before;
+    const bool was = before && timed(before), is = after && timed(after);
+    if (!was && !is)
+        return;
+    json_t *row = json_pack("{s:s, s:s, s:s}", "kind", bench_text(any, "kind"), "name", bench_text(any, "name"), "shape",
+                            bench_text(any, "shape"));
+    if (was)
+        json_object_set_new(row, "before_ns", json_real(bench_number(before, "median_ns")));
+    if (is)
+        json_object_set_new(row, "after_ns", json_real(bench_number(after, "median_ns")));
+    if (was && is) {
+        json_object_set_new(row, "change", json_real(bench_number(after, "median_ns") / bench_number(before, "median_ns") - 1));
+        verdict = judge(out, before, after, threshold, &note);
+    } else {
+        verdict = was ? "gone" : "new";
+        note = after && before ? bench_text(any, "note") : "";
+        out->single++;
+    }
+    json_object_set_new(row, "verdict", json_string(verdict));
+    if (*note)
+        json_object_set_new(row, "note", json_string(note));
+    json_array_append_new(out->rows.rows, row);
+}
+
+bool bench_compare(session *s, const bench_results *before, const bench_results *after, double threshold, bool force,
+                   bench_comparison *out)
+{
+    *out = (bench_comparison){ 0 };
+    if (!force && !alike(s, before->context, after->context))
+        return false;
+    out->rows = (bench_results){ .context = json_incref(after->context), .rows = json_array() };
+    for (size_t k = 0; k < json_array_size(before->rows); k++) {
+        const json_t *row = json_array_get(before->rows, k);
+        compare_row(out, row, find(after, row), threshold);
+    }
+    for (size_t k = 0; k < json_array_size(after->rows); k++) {
+        const json_t *row = json_array_get(after->rows, k);
+        if (!find(before, row))
+            compare_row(out, NULL, row, threshold);
+    }
+    return true;
+}

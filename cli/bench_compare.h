@@ -1,0 +1,16 @@
+/* Two files of results, row by row. Layer 6. */
+#ifndef CLI_BENCH_COMPARE_H
+#define CLI_BENCH_COMPARE_H
+#include "bench_rows.h"
+
+typedef struct bench_comparison {
+    bench_results rows;  /* name, before_ns, after_ns, change, verdict, note; the context is that of the second file */
+    uint32_t same, faster, slower, unsure, single; /* single: in one of the files only */
+} bench_comparison;
+
+/* Refuses (false, with the reason noted in the session) files of unlike devices unless `force`. A row is slower or faster when its median
+ * changed by more than `threshold` (a share) and the middle 80 % of its times do not overlap those of the other file. Freed by
+ * bench_results_free of its rows. */
+bool bench_compare(session *s, const bench_results *before, const bench_results *after, double threshold, bool force,
+                   bench_comparison *out);
+#endif

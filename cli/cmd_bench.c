@@ -1,0 +1,280 @@
+/* blemish bench: how fast the device is, shader by shader. Layer 6. */
+#include "bench_compare.h"
+#include "bench_format.h"
+#include "bench_plot.h"
+#include "commands.h"
+#include "model_options.h"
+#include "output.h"
+#include "picture.h"
+#include "signals.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct bench_values {
+    model_values model;
+    const char *shape, *clip, *format, *out, *plot;
+    float time_limit, threshold;
+    uint32_t size;
+    bool list, force;
+    session_options on;
+} bench_values;
+
+/* What one call works with. */
+typedef struct job {
+    const command *self;
+    const bench_values *values;
+    session *s;
+    const char *what;
+    bench_results results;
+    bool full; /* memory ran out for rows */
+} job;
+
+/* --- output ---------------------------------------------------------------------------------------------------------------- */
+
+static const char *format_of(const bench_values *v)
+{
+    static const struct { const char *ending, *format; } endings[] = {
+        { ".json", "json" }, { ".jsonl", "json" }, { ".csv", "csv" }, { ".md", "markdown" }, { ".sql", "sql" },
+    };
+    const char *dot = v->out ? strrchr(v->out, '.') : NULL;
+    if (strcmp(v->format, "auto"))
+        return v->format;
+    for (size_t i = 0; dot && i < sizeof(endings) / sizeof(endings[0]); i++)
+        if (!strcmp(dot, endings[i].ending))
+            return endings[i].format;
+    return v->out ? "json" : "table";
+}
+
+/* A complete file under its name, or what was there before. */
+static bl_result write_file(const job *j, const char *path, bool (*write)(const job *j, FILE *out))
+{
+    picture_set set = { 0 };
+    const char *part = picture_set_add(&set, path);
+    FILE *f = part ? fopen(part, "wx") : NULL;
+    bool ok = f && write(j, f);
+    if (f && (fflush(f) || fsync(fileno(f))))
+        ok = false;
+    if (f && fclose(f))
+        ok = false;
+    ok = ok && picture_set_name(&set);
+    const int reason = errno;
+    picture_set_end(&set);
+    return ok ? BL_OK : session_note(j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", path, strerror(reason));
+}
+
+static const bench_column *columns_of(const job *j)
+{
+    return !strcmp(j->what, "compare") ? bench_columns_compared : bench_columns_measured;
+}
+
+static bool write_results(const job *j, FILE *out) { return bench_write(&j->results, format_of(j->values), columns_of(j), out); }
+static bool write_plot(const job *j, FILE *out) { return bench_plot(&j->results, out); }
+
+/* Results where they are wanted: in a file, and readable on stdout. */
+static bl_result deliver(const job *j)
+{
+    const bench_values *v = j->values;
+    bl_result result = BL_OK;
+    if (v->on.json) {
+        print_json(json_pack("{s:O, s:O}", "context", j->results.context, "rows", j->results.rows));
+    } else if (!v->out || !v->on.quiet) {
+        if (!bench_write(&j->results, v->out ? "table" : format_of(v), columns_of(j), stdout))
+            return session_note(j->s, BL_ERROR_MEMORY, "host memory ran out");
+        fflush(stdout);
+    }
+    if (v->out)
+        result = write_file(j, v->out, write_results);
+    if (v->plot && result == BL_OK)
+        result = write_file(j, v->plot, write_plot);
+    return result;
+}
+
+/* Before anything is measured: minutes would be lost. */
+static bool may_write(const job *j)
+{
+    char reason[512];
+    const char *const paths[] = { j->values->out, j->values->plot };
+    for (size_t i = 0; i < 2; i++)
+        if (paths[i] && !picture_may_write(paths[i], j->values->force, reason, sizeof(reason))) {
+            report(j->self->name, "%s", reason);
+            return false;
+        }
+    if (paths[0] && paths[1] && picture_same_file(paths[0], paths[1])) {
+        report(j->self->name, "--out and --plot name the same file");
+        return false;
+    }
+    return true;
+}
+
+/* --- measuring ------------------------------------------------------------------------------------------------------------- */
+
+static void on_row(void *user, const bl_bench_row *r)
+{
+    job *j = user;
+    j->full |= json_array_append_new(j->results.rows, bench_row_json(r)) != 0;
+}
+
+static bl_result measure_model(const job *j, const bl_bench_options *options)
+{
+    model_store store;
+    bl_model_options how;
+    bl_model *model = NULL;
+    if (!model_options_make(j->self, &j->values->model, &store, &how))
+        return BL_ERROR_USAGE;
+    bl_result result = bl_model_open_with(j->s->context, j->values->model.path, &how, &model);
+    if (result == BL_OK && j->values->clip)
+        result = bl_model_open_clip(model, j->values->clip);
+    if (result == BL_OK)
+        result = bl_bench_model(model, options);
+    bl_model_close(&model);
+    return result;
+}
+
+static int measure(job *j, const char *pattern)
+{
+    const bench_values *v = j->values;
+    bl_bench_options options = BL_BENCH_OPTIONS_INIT;
+    options.pattern = pattern;
+    options.shape = v->shape;
+    options.time_limit = v->time_limit;
+    options.size = v->size;
+    options.list = v->list;
+    options.row = on_row;
+    options.user = j;
+    if (!may_write(j))
+        return -BL_ERROR_OUTPUT;
+    j->results.rows = json_array();
+    bl_result result = session_open(j->s);
+    if (result == BL_OK) {
+        j->results.context = bench_context(j->s, j->what, (double)v->time_limit, v->shape);
+        result = !strcmp(j->what, "peak") ? bl_bench_peak(j->s->context, &options)
+            : !strcmp(j->what, "shader") ? bl_bench_shader(j->s->context, &options) : measure_model(j, &options);
+    }
+    progress_clear(&j->s->progress);
+    char reason[1024];
+    snprintf(reason, sizeof(reason), "%s", session_reason(j->s, result));
+    bl_result delivered = BL_OK;
+    if (j->full || (result == BL_OK && !j->results.context))
+        delivered = session_note(j->s, BL_ERROR_MEMORY, "host memory ran out");
+    else if (json_array_size(j->results.rows)) /* what was measured before it failed or was interrupted is not lost */
+        delivered = deliver(j);
+    if (result == BL_OK)
+        return delivered == BL_OK ? 0 : session_fail(j->s, delivered);
+    session_note(j->s, result, "%s", reason);
+    return session_fail(j->s, result);
+}
+
+/* --- comparing ------------------------------------------------------------------------------------------------------------- */
+
+static int compare(job *j, const char *before_path, const char *after_path)
+{
+    enum { REGRESSION = 1 };
+    const bench_values *v = j->values;
+    bench_results before = { 0 }, after = { 0 };
+    bench_comparison compared = { 0 };
+    bl_result result = BL_ERROR_INPUT;
+    if (!may_write(j))
+        return -BL_ERROR_OUTPUT;
+    if (bench_results_read(j->s, before_path, &before) && bench_results_read(j->s, after_path, &after) &&
+        bench_compare(j->s, &before, &after, (double)v->threshold / 100, v->force, &compared)) {
+        j->results = compared.rows;
+        result = deliver(j);
+    }
+    if (result == BL_OK)
+        session_say(j->s, "%u the same, %u faster, %u slower, %u unsure, %u in one file only", compared.same, compared.faster,
+                    compared.slower, compared.unsure, compared.single);
+    bench_results_free(&before);
+    bench_results_free(&after);
+    return result != BL_OK ? session_fail(j->s, result) : compared.slower ? REGRESSION : 0;
+}
+
+/* --- the command ----------------------------------------------------------------------------------------------------------- */
+
+/* Options that do not belong to what is measured; false with the reason on stderr. */
+static bool check(const job *j, const operands *rest)
+{
+    const bench_values *v = j->values;
+    const bool shader = !strcmp(j->what, "shader"), model = !strcmp(j->what, "model"), two = !strcmp(j->what, "compare");
+    if (!shader && !model && !two && strcmp(j->what, "peak"))
+        return options_refuse(j->self, "\"%s\": shader, peak, model and compare are what there is", j->what), false;
+    if (two && rest->count != 3)
+        return options_refuse(j->self, "compare takes two files of results"), false;
+    if (!two && rest->count > 2)
+        return options_refuse(j->self, "%s takes one PATTERN (quote it), and \"%s\" is one more", j->what, rest->items[2]), false;
+    if (v->shape && !shader)
+        return options_refuse(j->self, "--shape makes sense only with shader"), false;
+    if (v->plot && !shader)
+        return options_refuse(j->self, "--plot makes sense only with shader"), false;
+    if (v->list && two)
+        return options_refuse(j->self, "--list makes no sense with compare"), false;
+    if (v->list && v->plot)
+        return options_refuse(j->self, "--list and --plot contradict each other"), false;
+    if (model && !v->model.path)
+        return options_refuse(j->self, "--model MODEL is missing (or set BLEMISH_MODEL)"), false;
+    return true;
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+    bench_values values = { 0 };
+    operands rest;
+    session s;
+    if (!options_parse(self, argc, argv, &values, &rest))
+        return EXIT_USAGE;
+    job j = { .self = self, .values = &values, .s = &s, .what = rest.items[0] };
+    if (!check(&j, &rest))
+        return EXIT_USAGE;
+    session_begin(&s, self, &values.on);
+    const int code = !strcmp(j.what, "compare") ? compare(&j, rest.items[1], rest.items[2])
+                                                : measure(&j, rest.count > 1 ? rest.items[1] : NULL);
+    session_close(&s);
+    bench_results_free(&j.results);
+    return code;
+}
+
+static const cli_option options[] = {
+    { .group = "What is measured", .name = "shape", .argument = "LIST", .type = OPTION_TEXT, .min = 1,
+      .where = offsetof(bench_values, shape),
+      .help = "shader: this problem, by names of the op's parameters, such as m=4096,n=320,k=320; in all matching ops that have them",
+      .otherwise = "shapes of Stable Diffusion" },
+    { .name = "time-limit", .argument = "SECONDS", .type = OPTION_NUMBER, .min = 0, .max = 3600, .above = true, .value = "1",
+      .where = offsetof(bench_values, time_limit), .help = "of each row; one that is known well enough ends before" },
+    { .name = "list", .type = OPTION_FLAG, .where = offsetof(bench_values, list), .help = "only list the rows, measure nothing" },
+    { .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH, .where = offsetof(bench_values, model.path),
+      .env = "BLEMISH_MODEL", .help = "model: the checkpoint, a folder in diffusers layout or a single safetensors file" },
+    { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(bench_values, clip),
+      .help = "model: CLIP model for the image loss", .otherwise = "it is not measured" },
+    { .name = "size", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,
+      .where = offsetof(bench_values, size), .help = "model: side of the picture", .otherwise = "the model's own" },
+    { .group = "Results", .name = "format", .argument = "FORMAT", .type = OPTION_CHOICE, .choices = "auto|table|markdown|csv|json|sql",
+      .value = "auto", .where = offsetof(bench_values, format),
+      .help = "auto is a table on stdout, and in a file what its name ends in, else json (one object per line)" },
+    { .name = "out", .letter = 'o', .argument = "FILE", .type = OPTION_PATH, .where = offsetof(bench_values, out),
+      .help = "write the results to a file; stdout has them as a table" },
+    { .name = "plot", .argument = "FILE", .type = OPTION_PATH, .where = offsetof(bench_values, plot),
+      .help = "shader: draw them under the device's roofline, as SVG" },
+    { .name = "threshold", .argument = "PERCENT", .type = OPTION_NUMBER, .min = 0, .max = 1000, .value = "5",
+      .where = offsetof(bench_values, threshold), .help = "compare: smaller changes of the median are none" },
+    { .name = "force", .letter = 'f', .type = OPTION_FLAG, .where = offsetof(bench_values, force),
+      .help = "replace files that exist; compare: also results of unlike devices" },
+    MODEL_OPTIONS(bench_values),
+    SESSION_OPTIONS(bench_values),
+};
+
+const command command_bench = {
+    .name = "bench", .summary = "measures the device, shader by shader, and compares measurements",
+    .usage = "shader|peak|model [PATTERN] [options]\n       blemish bench compare BEFORE AFTER [options]",
+    .text = "shader: every kernel in every storage type, checked against its reference and\n"
+            "then timed, with its share of the device's own peak. peak: that peak. model:\n"
+            "the networks of a checkpoint. PATTERN is the name of a kernel, an op or a row,\n"
+            "* ? and [] as in the shell. compare: two results as JSON, row by row; exit\n"
+            "code 1 when something became slower. Exit code 7 when a result is wrong.\n"
+            "Times are the device's own where its queue has timestamps.",
+    .examples = "  blemish bench shader 'matmul_fwd*' --shape m=4096,n=320,k=320\n"
+                "  blemish bench shader --time-limit 0.3 --out before.jsonl --plot roofline.svg\n"
+                "  blemish bench compare before.jsonl after.jsonl\n",
+    .options = options, .option_count = sizeof(options) / sizeof(options[0]), .operand = "WHAT", .operand_min = 1, .operand_max = 3,
+    .run = run,
+};

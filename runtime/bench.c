@@ -1,0 +1,577 @@
+#include "bench.h"
+#include "check.h"
+#include "op_shape.h"
+#include "peak.h"
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME = 160, LAUNCHES = 32 };
+static const double REFERENCE_WORK = 5e8;  /* floating-point operations of the reference, for each problem: about a second */
+static const double TIMED_AT_LEAST = 2e5;  /* ns: shorter dispatches are timed several at a time */
+static const double TOO_LONG = 1.5e9;      /* ns: drivers reset a GPU after some 2 s */
+static const double PROBE_EVERY = 2.5e8;   /* ns between two looks at the drift */
+
+typedef struct bench {
+    const bl_bench_target *target;
+    const bl_bench_options *o;
+    bl_kernels *kernels;
+    bl_peaks peaks;
+    bl_program evict_program;
+    bl_commands evict;
+    bl_probe probe;
+    double probed, drift;
+    bl_timing_rule rule;
+    uint64_t random;
+    uint32_t done, total, wrong;
+    bl_problem problem;      /* of the case at hand; kernels NULL: not made yet */
+    char checked[16];        /* how much of it has a reference: "all", "parts", "" */
+} bench;
+
+static bl_timing_rule rule_of(const bl_bench_options *o)
+{
+    return (bl_timing_rule){ 1e9 * (double)(o->time_limit > 0 ? o->time_limit : 1), (double)(o->noise > 0 ? o->noise : 0.005f) };
+}
+
+static bl_bench_row empty_row(const char *kind, const char *name)
+{
+    return (bl_bench_row){ .kind = kind, .name = name, .op = "", .kernel = "", .type = "", .shape = "", .note = "", .checked = "",
+        .unit = "", .bound = "", .statistics = "", .registers = -1, .spills = -1, .instructions = -1, .subgroup = -1, .occupancy = -1 };
+}
+
+static void put_times(bl_bench_row *row, const bl_timing *t)
+{
+    row->runs = t->runs;
+    row->wall = t->wall;
+    row->median = t->median;
+    row->p10 = t->p10;
+    row->p90 = t->p90;
+    row->noise = t->noise;
+}
+
+static void tell(const bench *b, const char *name)
+{
+    if (b->target->progress)
+        b->target->progress(b->target->user, name, BL_MIN(b->done, b->total), b->total);
+}
+
+static bool matches(const char *pattern, const char *text) { return !pattern || !fnmatch(pattern, text, 0); }
+
+/* --- peaks ----------------------------------------------------------------------------------------------------------------- */
+
+static void on_peak(void *user, const bl_peak_row *p)
+{
+    static const char *const units[] = { "FLOP", "OP", "B", "s" };
+    const bench *b = user;
+    bl_bench_row row = empty_row("peak", p->name);
+    row.unit = units[p->unit];
+    row.note = p->unit == BL_UNIT_OP ? "integer operations" : "";
+    if (p->missing) {
+        row.verdict = BL_SKIP;
+        row.note = p->missing;
+    } else {
+        put_times(&row, &p->t);
+        row.rate = p->rate;
+        row.work = p->unit == BL_UNIT_FLOP || p->unit == BL_UNIT_OP ? p->work : 0;
+        row.bytes = p->unit == BL_UNIT_BYTE ? p->work : 0;
+    }
+    b->o->row(b->o->user, &row);
+}
+
+bl_result bl_bench_peaks(const bl_bench_target *target, const bl_bench_options *o)
+{
+    bl_result result = BL_OK;
+    bench b = { .target = target, .o = o, .rule = rule_of(o), .total = BL_PEAK_COUNT };
+    uint32_t matched = 0;
+    for (int k = 0; k < BL_PEAK_COUNT; k++)
+        matched += matches(o->pattern, bl_peak_name((bl_peak)k));
+    if (!matched)
+        BL_TRY(bl_fail(BL_ERROR_USAGE, "no peak matches \"%s\"", o->pattern));
+    if (!o->list)
+        BL_TRY(bl_peaks_create(target->device, target->stream, &b.peaks));
+    for (int k = 0; k < BL_PEAK_COUNT; k++, b.done++) {
+        if (!matches(o->pattern, bl_peak_name((bl_peak)k)))
+            continue;
+        tell(&b, bl_peak_name((bl_peak)k));
+        if (o->list) {
+            const bl_bench_row row = empty_row("peak", bl_peak_name((bl_peak)k));
+            o->row(o->user, &row);
+        } else {
+            BL_TRY(bl_peak_measure(&b.peaks, (bl_peak)k, &b.rule, on_peak, &b));
+        }
+    }
+fail:
+    bl_peaks_destroy(&b.peaks);
+    return result;
+}
+
+/* --- which rows there are ---------------------------------------------------------------------------------------------------- */
+
+/* "matmul_fwd_direct_f32_query_64x64" */
+static void name_row(bl_kernel k, bl_dtype t, const bl_op_case *c, char name[NAME])
+{
+    static const char prefix[] = "bench_";
+    const char *of = strncmp(c->name, prefix, strlen(prefix)) ? c->name : c->name + strlen(prefix);
+    snprintf(name, NAME, "%s_%s_%s", bl_impls[k].name, bl_dtype_name(t), of);
+}
+
+static bool wanted(const bl_bench_options *o, bl_kernel k, bl_dtype t, const bl_op_case *c)
+{
+    char name[NAME], label[96];
+    bl_kernel_label(k, t, label);
+    if (matches(o->pattern, label) || matches(o->pattern, bl_impls[k].name) || matches(o->pattern, bl_op_infos[bl_impls[k].op].name))
+        return true;
+    if (!c)
+        return false;
+    name_row(k, t, c, name);
+    return matches(o->pattern, name);
+}
+
+static bool is_bench(const bl_op_case *c) { return !strncmp(c->name, "bench_", 6); }
+
+/* True if the kernel takes the case, laid out without gaps. */
+static bool takes(bl_kernel k, const bl_op_case *c)
+{
+    const bl_op op = bl_impls[k].op;
+    bl_params p = c->p;
+    bl_operand o[BL_MAX_OPERANDS];
+    bl_extent e[BL_MAX_OPERANDS] = { 0 };
+    const uint32_t n = bl_op_operands(op, o);
+    bl_op_infos[op].extents(&p, e);
+    for (uint32_t j = 0; j < n; j++)
+        p.v[j].stride = e[j].cols;
+    return bl_impls[k].fits(op, &p);
+}
+
+/* A case of its own for a kernel that takes none of the usual ones: the most work among those that it takes. NULL: there is one. */
+static const bl_op_case *case_of_its_own(bl_kernel k)
+{
+    const bl_op op = bl_impls[k].op;
+    const bl_op_case *largest = NULL;
+    for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
+        const bl_op_case *c = &bl_op_infos[op].cases[i];
+        if (!takes(k, c))
+            continue;
+        if (is_bench(c))
+            return NULL;
+        if (!largest || bl_op_work(op, BL_F32, &c->p) > bl_op_work(op, BL_F32, &largest->p))
+            largest = c;
+    }
+    return largest;
+}
+
+static const bl_op_case *usual_case(bl_op op)
+{
+    const bl_op_info *info = &bl_op_infos[op];
+    for (uint32_t i = 0; i < *info->case_count; i++)
+        if (is_bench(&info->cases[i]))
+            return &info->cases[i];
+    return info->cases;
+}
+
+/* Why a kernel does not run; "" if it does. */
+static void why_not(const bench *b, bl_kernel k, bl_dtype t, char text[NAME])
+{
+    const bl_device *d = b->target->device;
+    const bl_impl *impl = &bl_impls[k];
+    const uint32_t lacks = ((impl->caps & ~(uint32_t)BL_IMPL_BIG) | (t == BL_F16 ? BL_CAP_S16 : 0)) & ~d->caps;
+    char names[64];
+    *text = 0;
+    if (bl_kernel_able(b->kernels, k, t))
+        return;
+    bl_caps_text(lacks, names);
+    const uint32_t lanes = BL_MAX(impl->workgroup, impl->caps & BL_IMPL_BIG ? (uint32_t)BL_BIG : 0);
+    if (lacks)
+        snprintf(text, NAME, "needs the capabilities %s", names);
+    else if (lanes > d->limits.invocations)
+        snprintf(text, NAME, "needs workgroups of %u lanes", lanes);
+    else
+        snprintf(text, NAME, "left out when this was built: the shader compiler was too old");
+}
+
+static void skip_row(bench *b, bl_kernel k, bl_dtype t, const char *name, const char *shape, const char *why)
+{
+    bl_bench_row row = empty_row("shader", name);
+    row.op = bl_op_infos[bl_impls[k].op].name;
+    row.kernel = bl_impls[k].name;
+    row.type = bl_dtype_name(t);
+    row.shape = shape;
+    row.note = why;
+    row.verdict = *why ? BL_SKIP : BL_PASS;
+    b->o->row(b->o->user, &row);
+}
+
+/* --- one row --------------------------------------------------------------------------------------------------------------- */
+
+static bl_result record(bench *b, const bl_dispatch *d, uint32_t times, bl_commands *c)
+{
+    bl_result result = BL_OK;
+    BL_TRY(bl_commands_begin(b->target->stream, times, BL_COMMANDS_TIMED, c));
+    for (uint32_t i = 0; i < times; i++) {
+        if (i)
+            bl_commands_barrier(c);
+        BL_TRY(bl_kernel_record(b->kernels, c, d));
+    }
+    BL_TRY(bl_commands_end(c));
+    return BL_OK;
+fail:
+    bl_commands_destroy(c);
+    return result;
+}
+
+/* Makes the pipeline, and dispatches one workgroup: some drivers compile only then. */
+static bl_result compile(bench *b, const bl_dispatch *whole)
+{
+    bl_result result = BL_OK;
+    bl_dispatch d = *whole;
+    bl_commands c = { 0 };
+    if (bl_kernel_compile_time(b->kernels, whole) > 0)
+        return BL_OK;
+    d.groups[0] = d.groups[1] = d.groups[2] = 1;
+    const double begun = bl_clock();
+    BL_TRY(record(b, &d, 1, &c));
+    BL_TRY(bl_stream_submit(b->target->stream, &c, 1, NULL));
+    BL_TRY(bl_stream_wait(b->target->stream));
+    bl_kernel_set_compile_time(b->kernels, whole, bl_clock() - begun);
+fail:
+    bl_commands_destroy(&c);
+    return result;
+}
+
+/* What the whole will take, by a part of its grid. Not on software devices, which nobody resets. */
+static bl_result predict(bench *b, const bl_dispatch *whole, double *ns)
+{
+    enum { SHARE = 64 };
+    bl_result result = BL_OK;
+    const bl_timing_rule once = { 0, 1 };
+    bl_dispatch d = *whole;
+    bl_commands c = { 0 };
+    bl_timing t;
+    const int axis = d.groups[2] >= d.groups[1] && d.groups[2] >= d.groups[0] ? 2 : d.groups[1] >= d.groups[0] ? 1 : 0;
+    *ns = 0;
+    if (b->target->device->software || d.groups[axis] < SHARE)
+        return BL_OK;
+    d.groups[axis] /= SHARE;
+    BL_TRY(record(b, &d, 1, &c));
+    BL_TRY(bl_timing_run(b->target->stream, &c, 1, NULL, &once, &t));
+    *ns = t.median * whole->groups[axis] / d.groups[axis];
+fail:
+    bl_commands_destroy(&c);
+    return result;
+}
+
+/* Compares with the reference: that of the problem, or of a smaller case that the kernel takes. */
+static bl_result check(bench *b, bl_kernel k, const char **how)
+{
+    bl_result result = BL_OK;
+    const bl_op op = b->problem.op;
+    const bl_op_case *small = NULL;
+    bl_problem q = { 0 };
+    *how = b->checked;
+    if (b->problem.part_count)
+        return bl_problem_check_once(&b->problem, k, NULL);
+    for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
+        const bl_op_case *c = &bl_op_infos[op].cases[i];
+        const double work = bl_op_infos[op].flops(&c->p);
+        if (!is_bench(c) && takes(k, c) && work <= REFERENCE_WORK && (!small || work > bl_op_infos[op].flops(&small->p)))
+            small = c;
+    }
+    if (!small)
+        return BL_OK;
+    *how = small->name;
+    BL_TRY(bl_problem_create(b->kernels, b->target->stream, op, b->problem.type, small, false, &b->random, &q));
+    BL_TRY(bl_problem_reference(&q, REFERENCE_WORK));
+    BL_TRY(bl_problem_check_once(&q, k, NULL));
+fail:
+    bl_problem_destroy(&q);
+    return result;
+}
+
+static bl_result time_hot_and_cold(bench *b, const bl_dispatch *d, bl_bench_row *row)
+{
+    bl_result result = BL_OK;
+    bl_commands c = { 0 };
+    bl_timing t;
+    const bl_timing_rule once = { 0, 1 }, cold = { b->rule.limit / 4, b->rule.noise };
+    BL_TRY(record(b, d, 1, &c));
+    BL_TRY(bl_timing_run(b->target->stream, &c, 1, NULL, &once, &t));
+    const bool slow = t.median > b->rule.limit; /* once is all there is time for */
+    if (!slow) {
+        BL_TRY(bl_timing_run(b->target->stream, &c, 1, &b->evict, &cold, &t));
+        row->cold = t.median;
+        const double times = ceil(TIMED_AT_LEAST / BL_MAX(t.median, 1));
+        const uint32_t repetitions = (uint32_t)BL_MIN(times, LAUNCHES);
+        if (repetitions > 1) {
+            bl_commands_destroy(&c);
+            BL_TRY(record(b, d, repetitions, &c));
+        }
+        BL_TRY(bl_timing_run(b->target->stream, &c, repetitions, NULL, &b->rule, &t));
+    }
+    put_times(row, &t);
+fail:
+    bl_commands_destroy(&c);
+    return result;
+}
+
+/* Roofline (Williams, Waterman, Patterson 2009). */
+static void place_under_roof(const bench *b, bl_kernel k, bl_bench_row *row)
+{
+    const bl_peaks *peaks = &b->peaks;
+    const double compute = bl_impls[k].caps & BL_CAP_CM ? peaks->flops_matrix : peaks->flops_f32;
+    const double of_compute = compute > 0 ? row->work / row->median * 1e9 / compute : 0;
+    const double of_memory = peaks->bytes > 0 ? row->bytes / row->median * 1e9 / peaks->bytes : 0;
+    row->launch = peaks->launch;
+    row->share = BL_MAX(of_compute, of_memory);
+    row->bound = peaks->launch > row->median / 2 ? "launch" : of_compute >= of_memory ? "compute" : of_memory > 1 ? "cache" : "memory";
+}
+
+static void put_statistics(const bench *b, const bl_dispatch *d, bl_bench_row *row, bl_pipeline_stats *stats)
+{
+    bl_kernel_stats(b->kernels, d, stats);
+    row->registers = stats->registers;
+    row->spills = stats->spills;
+    row->instructions = stats->instructions;
+    row->subgroup = stats->subgroup;
+    row->occupancy = stats->occupancy;
+    row->statistics = stats->text;
+    row->compile = bl_kernel_compile_time(b->kernels, d);
+}
+
+static double bytes_of(const bl_problem *q)
+{
+    double bytes = 0;
+    for (uint32_t i = 0; i < q->n; i++) {
+        const int ways = !!(q->o[i].access & BL_READ) + !!(q->o[i].access & BL_WRITE);
+        bytes += (double)q->e[i].rows * q->e[i].cols * (q->a[i].half ? 2 : 4) * ways;
+    }
+    return bytes;
+}
+
+static bl_result drift_now(bench *b, double *drift)
+{
+    bl_result result = BL_OK;
+    if (bl_clock() - b->probed > PROBE_EVERY) {
+        BL_TRY(bl_probe_drift(&b->peaks, &b->probe, &b->drift));
+        b->probed = bl_clock();
+    }
+    *drift = b->drift;
+fail:
+    return result;
+}
+
+/* Measures implementation k on the problem at hand. What goes wrong with this row alone is in the row. */
+static bl_result measure(bench *b, bl_kernel k, bl_bench_row *row, char note[512])
+{
+    bl_result result = BL_OK;
+    bl_dispatch d;
+    double expected;
+    if (bl_problem_dispatch(&b->problem, k, &d) != BL_OK || !bl_dispatch_binds(b->kernels, &d)) {
+        row->verdict = BL_SKIP;
+        row->note = "an operand is larger than a binding, or the grid than the guaranteed limits";
+        return BL_OK;
+    }
+    BL_TRY(compile(b, &d));
+    BL_TRY(predict(b, &d, &expected));
+    if (expected > TOO_LONG) {
+        snprintf(note, 512, "one dispatch would take %.1f s, after which drivers reset a GPU", expected * 1e-9);
+        row->verdict = BL_SKIP;
+        row->note = note;
+        return BL_OK;
+    }
+    const bl_result checked = check(b, k, &row->checked);
+    if (checked == BL_ERROR_MISMATCH) {
+        snprintf(note, 512, "wrong: %s", bl_last_error());
+        row->verdict = BL_FAIL;
+        row->note = note;
+        b->wrong++;
+        return BL_OK;
+    }
+    BL_TRY(checked);
+    BL_TRY(bl_problem_upload(&b->problem));
+    BL_TRY(time_hot_and_cold(b, &d, row));
+    row->work = bl_op_infos[b->problem.op].flops(&b->problem.p);
+    row->bytes = bytes_of(&b->problem);
+    place_under_roof(b, k, row);
+    BL_TRY(drift_now(b, &row->drift));
+fail:
+    return result;
+}
+
+/* --- all rows -------------------------------------------------------------------------------------------------------------- */
+
+/* Makes the problem when its first row needs it. */
+static bl_result need_problem(bench *b, bl_op op, bl_dtype t, const bl_op_case *c)
+{
+    bl_result result = BL_OK;
+    if (b->problem.kernels)
+        return BL_OK;
+    BL_TRY(bl_problem_create(b->kernels, b->target->stream, op, t, c, false, &b->random, &b->problem));
+    result = bl_problem_reference(&b->problem, REFERENCE_WORK);
+    snprintf(b->checked, sizeof(b->checked), "%s", result != BL_OK ? ""
+        : bl_op_infos[op].flops(&b->problem.parts[0]) < bl_op_infos[op].flops(&b->problem.p) ? "parts" : "all");
+    if (result == BL_ERROR_USAGE)
+        result = BL_OK; /* the reference takes too long: see check */
+fail:
+    return result;
+}
+
+static bl_result bench_row(bench *b, bl_kernel k, bl_dtype t, const bl_op_case *c)
+{
+    bl_result result = BL_OK;
+    char name[NAME], shape[BL_SHAPE_TEXT], note[512];
+    bl_pipeline_stats stats;
+    bl_dispatch d;
+    name_row(k, t, c, name);
+    bl_op_shape_text(bl_impls[k].op, &c->p, shape);
+    if (b->o->list) {
+        skip_row(b, k, t, name, shape, "");
+        return BL_OK;
+    }
+    tell(b, name);
+    BL_TRY(need_problem(b, bl_impls[k].op, t, c));
+    bl_bench_row row = empty_row("shader", name);
+    row.op = bl_op_infos[bl_impls[k].op].name;
+    row.kernel = bl_impls[k].name;
+    row.type = bl_dtype_name(t);
+    row.shape = shape;
+    BL_TRY(measure(b, k, &row, note));
+    if (row.verdict == BL_PASS && bl_problem_dispatch(&b->problem, k, &d) == BL_OK)
+        put_statistics(b, &d, &row, &stats);
+    b->o->row(b->o->user, &row);
+fail:
+    return result;
+}
+
+static bl_result bench_case(bench *b, bl_op op, const bl_op_case *c, bool given)
+{
+    bl_result result = BL_OK;
+    for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+        for (int k = 0; k < BL_KERNEL_COUNT; k++) {
+            const bl_kernel kernel = (bl_kernel)k;
+            if (bl_impls[k].op != op || !bl_kernel_able(b->kernels, kernel, (bl_dtype)t) || !wanted(b->o, kernel, (bl_dtype)t, c))
+                continue;
+            if (!given && !is_bench(c) && case_of_its_own(kernel) != c)
+                continue;
+            b->done++;
+            if (takes(kernel, c))
+                BL_TRY(bench_row(b, kernel, (bl_dtype)t, c));
+        }
+        bl_problem_destroy(&b->problem);
+    }
+fail:
+    bl_problem_destroy(&b->problem);
+    return result;
+}
+
+/* Kernels that do not run here, or not at the shape that was asked for. */
+static void report_missing(bench *b, const bl_op_case *given, bl_op op)
+{
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+            char why[NAME], label[96];
+            const bl_kernel kernel = (bl_kernel)k;
+            if (bl_impls[k].op != op || !(bl_impls[k].types >> t & 1) || !wanted(b->o, kernel, (bl_dtype)t, given))
+                continue;
+            bl_kernel_label(kernel, (bl_dtype)t, label);
+            why_not(b, kernel, (bl_dtype)t, why);
+            if (!*why && given && !takes(kernel, given))
+                snprintf(why, sizeof(why), "does not take this shape");
+            if (*why)
+                skip_row(b, kernel, (bl_dtype)t, label, "", why);
+        }
+}
+
+/* The peaks that shares refer to, the probe, and what empties caches. */
+static bl_result begin(bench *b, bool matrices)
+{
+    static const bl_peak needed[] = { BL_PEAK_fma_f32, BL_PEAK_copy, BL_PEAK_launch, BL_PEAK_matrix_f32 };
+    bl_result result = BL_OK;
+    BL_TRY(bl_peaks_create(b->target->device, b->target->stream, &b->peaks));
+    for (size_t i = 0; i < BL_COUNT(needed) - !matrices; i++) {
+        tell(b, bl_peak_name(needed[i]));
+        BL_TRY(bl_peak_measure(&b->peaks, needed[i], &b->rule, on_peak, b));
+    }
+    BL_TRY(bl_peaks_evict(&b->peaks, &b->evict_program, &b->evict));
+    BL_TRY(bl_probe_create(&b->peaks, &b->probe));
+    b->probed = bl_clock();
+fail:
+    return result;
+}
+
+/* The case that --shape describes for an op; its name is the shape. */
+static bl_result given_case(const bl_bench_options *o, bl_op op, bl_op_case *out)
+{
+    *out = *usual_case(op);
+    out->name = o->shape;
+    return bl_op_shape_parse(op, o->shape, &out->p);
+}
+
+/* Which ops are meant, and how many rows they may have. */
+static bl_result choose_ops(bench *b, bool chosen[BL_OP_COUNT], bool *matrices)
+{
+    bool any = false, named = false;
+    bl_op last = BL_OP_matmul_fwd;
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+            const bl_op op = bl_impls[k].op;
+            if (!(bl_impls[k].types >> t & 1))
+                continue;
+            const bl_op_case shaped = { .name = b->o->shape }, *list = b->o->shape ? &shaped : bl_op_infos[op].cases;
+            for (uint32_t i = 0; i < (b->o->shape ? 1 : *bl_op_infos[op].case_count); i++) {
+                if (!wanted(b->o, (bl_kernel)k, (bl_dtype)t, &list[i]) || (!b->o->shape && !is_bench(&list[i]) &&
+                    case_of_its_own((bl_kernel)k) != &list[i]))
+                    continue;
+                any = true;
+                last = op;
+                if (b->o->shape && !bl_op_shape_names(op, b->o->shape))
+                    continue;
+                named = chosen[op] = true;
+                b->total += bl_kernel_able(b->kernels, (bl_kernel)k, (bl_dtype)t);
+                *matrices |= (bl_impls[k].caps & BL_CAP_CM) && bl_kernel_able(b->kernels, (bl_kernel)k, (bl_dtype)t);
+            }
+        }
+    if (!any)
+        return bl_fail(BL_ERROR_USAGE, "no kernel and no row matches \"%s\"", b->o->pattern);
+    bl_op_case ignored;
+    return named ? BL_OK : given_case(b->o, last, &ignored); /* whose reason says which parameters there are */
+}
+
+bl_result bl_bench_shaders(const bl_bench_target *target, const bl_bench_options *o)
+{
+    bl_result result = BL_OK;
+    bench b = { .target = target, .o = o, .rule = rule_of(o), .random = 1 };
+    bool chosen[BL_OP_COUNT] = { 0 }, matrices = false;
+    BL_TRY(bl_kernels_create(target->device, NULL, &b.kernels)); /* of its own, without a cache: compiling is measured */
+    bl_kernels_keep_stats(b.kernels);
+    BL_TRY(choose_ops(&b, chosen, &matrices));
+    for (int op = 0; op < BL_OP_COUNT && o->shape; op++) {
+        bl_op_case given;
+        if (chosen[op]) /* before anything is measured */
+            BL_TRY(given_case(o, (bl_op)op, &given));
+    }
+    if (!o->list)
+        BL_TRY(begin(&b, matrices));
+    for (int op = 0; op < BL_OP_COUNT; op++) {
+        bl_op_case given;
+        if (!chosen[op])
+            continue;
+        if (o->shape) {
+            BL_TRY(given_case(o, (bl_op)op, &given));
+            BL_TRY(bench_case(&b, (bl_op)op, &given, true));
+        }
+        for (uint32_t i = 0; !o->shape && i < *bl_op_infos[op].case_count; i++)
+            BL_TRY(bench_case(&b, (bl_op)op, &bl_op_infos[op].cases[i], false));
+        report_missing(&b, o->shape ? &given : NULL, (bl_op)op);
+    }
+    if (b.wrong)
+        result = bl_fail(BL_ERROR_MISMATCH, "%u results were wrong", b.wrong);
+fail:
+    bl_problem_destroy(&b.problem);
+    bl_probe_destroy(&b.probe);
+    bl_commands_destroy(&b.evict);
+    bl_program_destroy(&b.evict_program);
+    bl_peaks_destroy(&b.peaks);
+    bl_kernels_destroy(&b.kernels);
+    return result;
+}

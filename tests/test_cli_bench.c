@@ -1,0 +1,238 @@
+/* blemish bench: which rows there are, what is refused, files of results and their comparison. */
+#include "cli_runner.h"
+
+static const char *const kernels[] = {
+#define K(name, op, shader, caps, types, fits, grid, wg, m, n, k) #name,
+#include "kernels.def"
+#undef K
+};
+
+#define BENCH "bench", "--progress", "none", "-q"
+#define QUICK BENCH, "--time-limit", "0.02", "shader", "softmax_fwd"
+
+/* --- refused --------------------------------------------------------------------------------------------------------------- */
+
+static void test_refused(void **state)
+{
+    (void)state;
+    need_device();
+    static const struct { int code; const char *args[12]; const char *reason; } cases[] = {
+        { 2, { "bench" }, "WHAT is missing" },
+        { 2, { "bench", "speed" }, "\"speed\": shader, peak, model and compare are what there is" },
+        { 2, { "bench", "shader", "a", "b" }, "shader takes one PATTERN" },
+        { 2, { "bench", "compare", "a" }, "compare takes two files" },
+        { 2, { "bench", "peak", "--shape", "m=1" }, "--shape makes sense only with shader" },
+        { 2, { "bench", "shader", "--list", "--plot", "p.svg" }, "contradict each other" },
+        { 2, { "bench", "shader", "--format", "xml" }, "--format: must be one of auto, table, markdown, csv, json, sql" },
+        { 2, { "bench", "shader", "--time-limit", "0" }, "--time-limit: must be a number, above 0" },
+        { 2, { "bench", "model" }, "--model MODEL is missing" },
+        { 2, { BENCH, "shader", "nothing_*" }, "no kernel and no row matches \"nothing_*\"" },
+        { 2, { BENCH, "peak", "nothing" }, "no peak matches \"nothing\"" },
+        { 2, { BENCH, "shader", "softmax_fwd", "--shape", "m=4" }, "softmax_fwd has no parameter \"m\"; it has rows channels scale" },
+        { 2, { BENCH, "shader", "softmax_fwd", "--shape", "rows=0" }, "rows=0: must be a whole number, 1 to" },
+        { 1, { BENCH, "shader", "softmax_fwd", "--out", "missing/r.json" }, "missing/r.json: the folder \"missing\"" },
+        { 1, { BENCH, "shader", "softmax_fwd", "--out", "a", "--plot", "./a" }, "name the same file" },
+        { 3, { "bench", "compare", "missing.json", "missing.json" }, "missing.json: No such file" },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const int code = run(cases[i].args);
+        assert_says(err_path, cases[i].reason);
+        assert_int_equal(code, cases[i].code);
+        assert_empty(out_path);
+        assert_int_equal(files_here(), 0);
+    }
+}
+
+/* --- rows ------------------------------------------------------------------------------------------------------------------ */
+
+/* The rows of stdout in format json, without the context. */
+static json_t *output_rows(void)
+{
+    char line[8192];
+    json_t *rows = json_array();
+    FILE *f = fopen(out_path, "r");
+    assert_non_null(f);
+    for (int n = 0; fgets(line, sizeof(line), f); n++) {
+        json_t *row = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(row);
+        if (n)
+            json_array_append_new(rows, row);
+        else
+            assert_string_equal(json_string_value(json_object_get(row, "schema")), "blemish-bench");
+        if (!n)
+            json_decref(row);
+    }
+    fclose(f);
+    return rows;
+}
+
+static const char *text_of(const json_t *rows, size_t i, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json_array_get(rows, i), key));
+    return text ? text : "";
+}
+
+/* Every kernel of the table has rows, whatever the device has; no name stands twice. */
+static void test_every_kernel(void **state)
+{
+    (void)state;
+    need_device();
+    static const char *const caps[] = { "base", NULL };
+    for (size_t c = 0; c < COUNT(caps); c++) {
+        assert_int_equal(caps[c] ? RUN(BENCH, "shader", "--list", "--format", "json", "--caps", caps[c])
+                                 : RUN(BENCH, "shader", "--list", "--format", "json"), 0);
+        json_t *rows = output_rows();
+        for (size_t k = 0; k < COUNT(kernels); k++) {
+            size_t found = 0;
+            for (size_t i = 0; i < json_array_size(rows); i++)
+                found += !strcmp(text_of(rows, i, "kernel"), kernels[k]);
+            if (!found)
+                fail_msg("%s has no row", kernels[k]);
+        }
+        for (size_t i = 0; i < json_array_size(rows); i++)
+            for (size_t j = 0; j < i; j++)
+                assert_string_not_equal(text_of(rows, i, "name"), text_of(rows, j, "name"));
+        json_decref(rows);
+    }
+}
+
+static void test_measured(void **state)
+{
+    (void)state;
+    need_device();
+    assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "--format", "json", "shader", "matmul_fwd", "--shape", "m=9,n=8,k=12"), 0);
+    json_t *rows = output_rows();
+    size_t timed = 0, peaks = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const bool ran = json_object_get(row, "runs") != NULL;
+        peaks += !strcmp(text_of(rows, i, "kind"), "peak");
+        if (strcmp(text_of(rows, i, "kind"), "shader") || !ran)
+            continue;
+        timed++;
+        assert_string_equal(text_of(rows, i, "verdict"), "pass");
+        assert_string_equal(text_of(rows, i, "checked"), "all");
+        assert_string_equal(text_of(rows, i, "shape"), "given=b+r,m=9,n=8,k=12,a_rows=1,act=none");
+        assert_true(json_number_value(json_object_get(row, "flop")) == 2.0 * 9 * 8 * 12);
+        assert_true(json_number_value(json_object_get(row, "median_ns")) > 0);
+        assert_true(json_number_value(json_object_get(row, "compile_ns")) > 0);
+        assert_true(json_number_value(json_object_get(row, "share")) > 0);
+    }
+    assert_true(timed >= 2);
+    assert_true(peaks >= 3);
+    json_decref(rows);
+}
+
+static void test_formats(void **state)
+{
+    (void)state;
+    need_device();
+    static const struct { const char *file, *part; } files[] = {
+        { "r.md", "| name | us |" }, { "r.csv", "kind,name,op,kernel,type,shape,verdict" }, { "r.sql", "CREATE TABLE IF NOT EXISTS" },
+        { "r.jsonl", "{\"schema\":\"blemish-bench\",\"version\":1," },
+    };
+    for (size_t i = 0; i < COUNT(files); i++) {
+        assert_int_equal(RUN(BENCH, "peak", "launch", "--time-limit", "0.02", "--out", files[i].file), 0);
+        assert_says(files[i].file, files[i].part);
+        assert_says(files[i].file, "launch");
+        assert_empty(out_path);
+    }
+    assert_int_equal(RUN(BENCH, "peak", "launch", "--time-limit", "0.02", "--out", "r.md"), 1); /* it exists */
+    assert_says(err_path, "exists already");
+    assert_int_equal(RUN(BENCH, "peak", "launch", "--time-limit", "0.02", "--out", "r.md", "--force"), 0);
+    assert_int_equal(RUN(QUICK, "--plot", "roof.svg"), 0);
+    assert_says("roof.svg", "<svg xmlns=");
+    assert_says("roof.svg", "</svg>");
+    assert_says(out_path, "softmax_fwd_f32_map_256x75");
+    assert_int_equal(files_here(), COUNT(files) + 1);
+}
+
+/* --- comparing ------------------------------------------------------------------------------------------------------------- */
+
+/* Two rows of a device, the first of which takes `ns`. */
+static void write_results(const char *path, const char *device, double ns)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "{\"schema\":\"blemish-bench\",\"version\":1,\"device\":{\"name\":\"%s\",\"driver\":\"d\",\"type\":\"discrete\"},"
+            "\"caps\":\"base\",\"host\":{\"processor\":\"p\"}}\n", device);
+    fprintf(f, "{\"kind\":\"shader\",\"name\":\"a\",\"verdict\":\"pass\",\"runs\":9,\"median_ns\":%g,\"p10_ns\":%g,\"p90_ns\":%g,"
+            "\"noise\":0.01}\n", ns, 0.95 * ns, 1.05 * ns);
+    fprintf(f, "{\"kind\":\"shader\",\"name\":\"b\",\"verdict\":\"skip\"}\n");
+    fclose(f);
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+#define CONTEXT "{\"schema\":\"blemish-bench\",\"version\":1,\"device\":{},\"host\":{}}\n"
+
+static void test_compare(void **state)
+{
+    (void)state;
+    write_results("before", "gpu", 1000);
+    write_results("same", "gpu", 1080); /* times overlap */
+    write_results("slow", "gpu", 2000);
+    write_results("fast", "gpu", 500);
+    write_results("other", "gpu 2", 1000);
+    assert_int_equal(RUN("bench", "compare", "before", "before"), 0);
+    assert_int_equal(RUN("bench", "compare", "before", "same"), 0);
+    assert_says(err_path, "1 the same, 0 faster, 0 slower");
+    assert_int_equal(RUN("bench", "compare", "before", "slow"), 1);
+    assert_says(out_path, "SLOWER");
+    assert_says(out_path, "+100.0");
+    assert_int_equal(RUN("bench", "compare", "before", "slow", "--threshold", "150"), 0);
+    assert_int_equal(RUN("bench", "compare", "before", "fast"), 0);
+    assert_says(out_path, "faster");
+    assert_int_equal(RUN("bench", "compare", "before", "other"), 3);
+    assert_says(err_path, "the devices differ, \"gpu\" and \"gpu 2\" (--force");
+    assert_int_equal(RUN("bench", "compare", "before", "other", "--force"), 0);
+    assert_int_equal(RUN("bench", "compare", "before", "slow", "-q", "--out", "c.csv"), 1);
+    assert_says("c.csv", "SLOWER");
+
+    static const struct { const char *text, *reason; } damaged[] = {
+        { "", "bad is empty" },
+        { "hello\n", "line 1 is not a JSON object" },
+        { "[]\n", "line 1 is not a JSON object" },
+        { "{}\n", "is not a result of 'blemish bench" },
+        { "{\"schema\":\"blemish-bench\",\"version\":2}\n", "another version of the schema" },
+        { "{\"schema\":\"blemish-bench\",\"version\":1}\n", "lacks its device or host" },
+        { CONTEXT "{\"kind\":\"sh", "line 2 is not a JSON object: the file is damaged" },
+        { CONTEXT "{\"kind\":\"shader\"}\n", "line 2 lacks kind, name or verdict" },
+        { CONTEXT "{\"kind\":\"shader\",\"name\":\"a\",\"verdict\":\"pass\",\"runs\":3}\n", "line 2 has runs but no proper times" },
+        { CONTEXT "{\"kind\":\"shader\",\"name\":\"a\",\"verdict\":\"skip\"}", "ends in the middle of a line" },
+    };
+    for (size_t i = 0; i < COUNT(damaged); i++) {
+        write_text("bad", damaged[i].text);
+        assert_int_equal(RUN("bench", "compare", "before", "bad"), 3);
+        assert_says(err_path, damaged[i].reason);
+        assert_empty(out_path);
+    }
+}
+
+/* Two real runs are alike within what a busy machine does to them. */
+static void test_two_runs(void **state)
+{
+    (void)state;
+    need_device();
+    assert_int_equal(RUN(QUICK, "--out", "a.jsonl"), 0);
+    assert_int_equal(RUN(QUICK, "--out", "b.jsonl"), 0);
+    assert_int_equal(RUN("bench", "compare", "a.jsonl", "b.jsonl", "--threshold", "900"), 0);
+    assert_says(out_path, "softmax_fwd_f32_map_256x75");
+    assert_says(out_path, "same");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_refused, before_each), cmocka_unit_test_setup(test_every_kernel, before_each),
+        cmocka_unit_test_setup(test_measured, before_each), cmocka_unit_test_setup(test_formats, before_each),
+        cmocka_unit_test_setup(test_compare, before_each), cmocka_unit_test_setup(test_two_runs, before_each),
+    };
+    return cmocka_run_group_tests(tests, before_all, after_all);
+}
