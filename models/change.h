@@ -4,9 +4,10 @@
 #include "image.h"
 
 /* Where `made` differs from `plain` (RGB of one size: the defect, and the same photo denoised without it from the same noise) because of
- * the words: the difference, smoothed, weighed by their attention (attention [mh, mw], any scale; NULL: 1 everywhere), cut at a third of its
- * largest value, cleaned of specks and pinholes. Grey, 0 or 255. `allowed` [mask_h, mask_w]: 0 where nothing may have changed; NULL:
- * anywhere. Not empty if a pixel there differs by more than rounding, 1 of 255; else black. The caller frees *mask. */
+ * the words: all that differs, smoothed, by a third of the most, in regions that reach four fifths of the most when weighed by the words'
+ * attention ([mh, mw], any scale; NULL: 1 everywhere), cleaned of specks and pinholes. The difference tells how far a defect reaches,
+ * attention which of several changes it is. Grey, 0 or 255. `allowed` [mask_h, mask_w]: 0 where nothing may have changed; NULL: anywhere.
+ * Not empty if a pixel there differs by more than rounding, 1 of 255; else black. The caller frees *mask. */
 bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const float *attention, uint32_t mh, uint32_t mw,
                          const float *allowed, uint32_t mask_h, uint32_t mask_w, bl_image *mask);
 /* Puts the photo back where nothing changed: `made` (RGB) becomes photo + w (made - photo); w is 1 where `mask` (grey) is not 0, falls to 0

@@ -167,10 +167,12 @@ static void attention_weighs(void **state)
         attention[i] = i % (W / CELL) < 5 ? 0.02f : 0.0f; /* any scale: the left half */
     start(5, 0);
     paint(24, 40, 48, 64, 60);
-    paint(112, 40, 136, 64, 24); /* more than a third of it at the right, but with the weight of what the words do not look at, less */
+    paint(112, 40, 136, 64, 60); /* the same at the right, which the words do not look at */
+    paint(80, 8, 100, 20, 30);   /* and something that differs half as much */
     bl_image both = changed(NULL, NULL), mask = changed(attention, NULL);
     assert_int_equal(both.pixels[52 * W + 36], 255);
     assert_int_equal(both.pixels[52 * W + 124], 255);
+    assert_int_equal(both.pixels[14 * W + 90], 0);
     assert_int_equal(mask.pixels[52 * W + 36], 255);
     assert_int_equal(mask.pixels[52 * W + 124], 0);
     bl_image_free(&both);
