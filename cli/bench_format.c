@@ -96,7 +96,7 @@ static const char *const row_keys[] = {
     "kind", "name", "op", "kernel", "type", "shape", "verdict", "note", "checked", "clock", "runs", "median_ns", "p10_ns", "p90_ns",
     "noise", "cold_ns",
     "launch_ns", "compile_ns", "flop", "bytes", "gflops", "gbps", "intensity", "rate", "unit", "share", "bound", "drift",
-    "registers", "spills", "instructions", "subgroup", "occupancy", "statistics", "setup_ns", "device_bytes", "host_bytes",
+    "registers", "spills", "instructions", "subgroup", "occupancy", "statistics", "setup_ns", "device_bytes",
     "before_ns", "after_ns", "change",
 };
 static const struct { const char *column, *object, *key; } context_keys[] = {

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 1120, HEIGHT = 700, LEFT = 86, TOP = 64, RIGHT = 226, BOTTOM = 70, BOXES = 512 };
+enum { WIDTH = 1120, HEIGHT = 700, LEFT = 86, TOP = 64, RIGHT = 226, BOTTOM = 70, BOXES = 4096 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 
 /* Families by what names of ops begin with; colours that colour-blind readers tell apart (Okabe, Ito 2008). */
@@ -57,7 +57,8 @@ static void put_escaped(FILE *out, const char *text)
 
 static void put_label(const plot *p, double x, double y, const char *anchor, const char *style, const char *text)
 {
-    fprintf(p->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, style);
+    fprintf(p->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\" %s>", x, y,
+            anchor, style); /* a white edge keeps it legible on lines and points */
     put_escaped(p->out, text);
     fputs("</text>\n", p->out);
 }
@@ -170,6 +171,9 @@ static void put_roofs(const bench_results *r, plot *p)
         fprintf(p->out, "<g transform=\"translate(%.1f %.1f) rotate(%.1f)\">", ax + 0.3 * (bx - ax), ay + 0.3 * (by - ay), turn);
         put_label(p, 0, -7, "middle", "fill=\"#222\"", text);
         fputs("</g>\n", p->out);
+        enum { PIECES = 40 };
+        for (int i = 0; i < PIECES; i++) /* names do not lie on the line */
+            take(p, (box){ ax + (bx - ax) * i / PIECES - 8, ay + (by - ay) * i / PIECES - 12, 16, 20 });
     }
 }
 
@@ -202,12 +206,12 @@ static void put_point(plot *p, const json_t *row)
     const double x = at_x(p, bench_number(row, "intensity")), y = at_y(p, bench_number(row, "gflops"));
     const size_t family = family_of(bench_text(row, "op"));
     const bool half = !strcmp(bench_text(row, "type"), "f16");
-    fprintf(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\" stroke=\"%s\" fill-opacity=\"0.8\"><title>", x, y,
+    fprintf(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\" stroke=\"%s\" opacity=\"0.75\"><title>", x, y,
             half ? "#fff" : families[family].colour, families[family].colour);
     put_escaped(p->out, bench_text(row, "name"));
     fprintf(p->out, "\n%s\n%.4g GFLOP/s, %.4g GB/s, %.0f %% of the roof</title></circle>\n", bench_text(row, "shape"),
             bench_number(row, "gflops"), bench_number(row, "gbps"), 100 * bench_number(row, "share"));
-    take(p, (box){ x - 4, y - 4, 8, 8 });
+    take(p, (box){ x - 3, y - 3, 6, 6 });
 }
 
 /* Beside its point where nothing is in the way, else nowhere: the title of the point says it too. */
@@ -256,10 +260,10 @@ bool bench_plot(const bench_results *r, FILE *out)
              bench_text(r->context, "blemish"), bench_text(r->context, "kernels"), bench_text(r->context, "time"));
     put_label(&p, LEFT, 48, "start", "fill=\"#555\"", text);
     put_grid(&p);
-    put_roofs(r, &p);
     for (size_t k = 0; k < json_array_size(r->rows); k++)
         if (is_point(json_array_get(r->rows, k)))
             put_point(&p, json_array_get(r->rows, k));
+    put_roofs(r, &p);
     for (size_t k = 0; k < json_array_size(r->rows); k++) {
         const json_t *row = json_array_get(r->rows, k);
         if (is_point(row) && is_best(r, row))

@@ -73,7 +73,6 @@ json_t *bench_row_json(const bl_bench_row *r)
     put(row, "occupancy", r->occupancy, r->occupancy >= 0);
     put(row, "setup_ns", r->setup, r->setup > 0);
     put(row, "device_bytes", (double)r->device_bytes, r->device_bytes > 0);
-    put(row, "host_bytes", (double)r->host_bytes, r->host_bytes > 0);
     return row;
 }
 

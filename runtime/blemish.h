@@ -423,7 +423,7 @@ typedef struct bl_bench_row {
     double registers, spills, instructions, subgroup, occupancy; /* as the driver says; negative: it does not */
     const char *statistics;  /* all that the driver says: "VGPRs=64;Code size=5124" */
     double setup;            /* of a network: loading, planning, recording */
-    uint64_t device_bytes, host_bytes; /* of a network: memory held at most */
+    uint64_t device_bytes;   /* of a network: device memory held at most */
 } bl_bench_row;
 
 typedef struct bl_bench_options {

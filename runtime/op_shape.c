@@ -43,11 +43,6 @@ static const char floats[] = " eps scale value target edge centre shift last ";
 static const char may_be_zero[] = " given act causal pad pad_y up mean per_step ";
 static const char *const activations[] = { "none", "silu", "gelu", "quick_gelu" };
 
-typedef union field {
-    uint32_t u;
-    float f;
-} field;
-
 const char *bl_op_fields(bl_op op) { return fields[op]; }
 
 static bool listed(const char *list, const char *name, size_t length)
@@ -59,21 +54,28 @@ static bool listed(const char *list, const char *name, size_t length)
 }
 
 /* Parameters stand behind the views, four bytes each; NULL if the op has none of that name. */
-static field *find(bl_op op, bl_params *p, const char *name, size_t length)
+static uint32_t *find(bl_op op, bl_params *p, const char *name, size_t length)
 {
     bl_operand o[BL_MAX_OPERANDS];
     size_t at = bl_op_operands(op, o) * sizeof(struct view);
-    for (const char *f = fields[op]; *f; f += strcspn(f, " "), f += strspn(f, " "), at += sizeof(field))
+    for (const char *f = fields[op]; *f; f += strcspn(f, " "), f += strspn(f, " "), at += sizeof(uint32_t))
         if (strcspn(f, " ") == length && !strncmp(f, name, length))
-            return (field *)((char *)p + at);
+            return (uint32_t *)((char *)p + at);
     return NULL;
+}
+
+static float as_float(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof(f));
+    return f;
 }
 
 static uint32_t get(bl_op op, const bl_params *p, const char *name, uint32_t absent)
 {
     bl_params copy = *p;
-    const field *f = find(op, &copy, name, strlen(name));
-    return f ? f->u : absent;
+    const uint32_t *f = find(op, &copy, name, strlen(name));
+    return f ? *f : absent;
 }
 
 static bool named(const char *text, const char *name)
@@ -105,18 +107,18 @@ void bl_op_shape_text(bl_op op, const bl_params *p, char text[BL_SHAPE_TEXT])
     *text = 0;
     for (const char *f = fields[op]; *f && used + 64 < BL_SHAPE_TEXT; f += strcspn(f, " "), f += strspn(f, " ")) {
         const size_t length = strcspn(f, " ");
-        const field *v = find(op, &copy, f, length);
+        const uint32_t *v = find(op, &copy, f, length);
         char *end = text + used;
         const size_t room = BL_SHAPE_TEXT - used;
         int n = snprintf(end, room, "%s%.*s=", used ? "," : "", (int)length, f);
         if (listed("given", f, length))
-            n += put_given(op, v->u, end + n, room - (size_t)n);
-        else if (listed("act", f, length) && v->u < BL_COUNT(activations))
-            n += snprintf(end + n, room - (size_t)n, "%s", activations[v->u]);
+            n += put_given(op, *v, end + n, room - (size_t)n);
+        else if (listed("act", f, length) && *v < BL_COUNT(activations))
+            n += snprintf(end + n, room - (size_t)n, "%s", activations[*v]);
         else if (listed(floats, f, length))
-            n += snprintf(end + n, room - (size_t)n, "%.7g", (double)v->f);
+            n += snprintf(end + n, room - (size_t)n, "%.9g", (double)as_float(*v));
         else
-            n += snprintf(end + n, room - (size_t)n, "%u", v->u);
+            n += snprintf(end + n, room - (size_t)n, "%u", *v);
         used += (size_t)n;
     }
 }
@@ -149,7 +151,7 @@ static bl_result parse_one(bl_op op, const char *text, size_t length, bl_params 
     char value[32];
     const char *equals = memchr(text, '=', length);
     const size_t name = equals ? (size_t)(equals - text) : length;
-    field *f = find(op, p, text, name);
+    uint32_t *f = find(op, p, text, name);
     if (!f)
         return bl_fail(BL_ERROR_USAGE, "%s has no parameter \"%.*s\"; it has %s", bl_op_infos[op].name, (int)BL_MIN(name, 60), text,
                        fields[op]);
@@ -159,16 +161,17 @@ static bl_result parse_one(bl_op op, const char *text, size_t length, bl_params 
     memcpy(value, equals + 1, digits);
     value[digits] = 0;
     if (listed("given", text, name))
-        return parse_given(op, value, digits, &f->u);
+        return parse_given(op, value, digits, f);
     for (uint32_t i = 0; i < BL_COUNT(activations); i++)
         if (listed("act", text, name) && !strcmp(value, activations[i])) {
-            f->u = i;
+            *f = i;
             return BL_OK;
         }
     char *end;
     if (listed(floats, text, name)) {
-        f->f = strtof(value, &end);
-        return !*end && isfinite(f->f) ? BL_OK : bl_fail(BL_ERROR_USAGE, "%.*s=%s: must be a number", (int)name, text, value);
+        const float number = strtof(value, &end);
+        memcpy(f, &number, sizeof(number));
+        return !*end && isfinite(number) ? BL_OK : bl_fail(BL_ERROR_USAGE, "%.*s=%s: must be a number", (int)name, text, value);
     }
     const unsigned long whole = strtoul(value, &end, 10);
     const bool zero = listed(may_be_zero, text, name);
@@ -176,7 +179,7 @@ static bl_result parse_one(bl_op op, const char *text, size_t length, bl_params 
         return bl_fail(BL_ERROR_USAGE, "%.*s=%s: must be a whole number, %d to %d", (int)name, text, value, !zero, LARGEST);
     if (listed("act", text, name) && whole >= BL_COUNT(activations))
         return bl_fail(BL_ERROR_USAGE, "act=%s: must be one of none, silu, gelu, quick_gelu", value);
-    f->u = (uint32_t)whole;
+    *f = (uint32_t)whole;
     return BL_OK;
 }
 
@@ -191,19 +194,19 @@ static bl_result follow(bl_op op, const char *text, bl_params *p)
         if (up > 3)
             return bl_fail(BL_ERROR_USAGE, "up=%u: must be a whole number, 0 to 3", up);
         if (!named(text, "pad_y"))
-            find(op, p, "pad_y", 5)->u = pad;
+            *find(op, p, "pad_y", 5) = pad;
         for (int i = 0; i < 2; i++) {
             if (named(text, outputs[i]))
                 continue;
             if (sides[i] + 2 * (uint64_t)pad < kernel)
                 return bl_fail(BL_ERROR_USAGE, "kernel=%u: larger than the padded picture", kernel);
-            find(op, p, outputs[i], 2)->u = (uint32_t)((sides[i] + 2 * (uint64_t)pad - kernel) / stride + 1);
+            *find(op, p, outputs[i], 2) = (uint32_t)((sides[i] + 2 * (uint64_t)pad - kernel) / stride + 1);
         }
     }
-    field *slices = find(op, p, "slices", 6);
+    uint32_t *slices = find(op, p, "slices", 6);
     const uint32_t slice_rows = get(op, p, "slice_rows", 0), rows = get(op, p, "rows", 0);
     if (slices && slice_rows)
-        slices->u = rows / slice_rows + (rows % slice_rows != 0);
+        *slices = rows / slice_rows + (rows % slice_rows != 0);
     const uint32_t channels = get(op, p, "channels", 0), groups = get(op, p, "groups", 1), y_rows = get(op, p, "y_rows", 1);
     if (channels % groups)
         return bl_fail(BL_ERROR_USAGE, "channels=%u: must be a multiple of groups, %u", channels, groups);

@@ -5,7 +5,8 @@
 #include "peaks_spv.inc" /* generated: BL_SPIRV_<shader> */
 
 enum { HALF = BL_CAP_F16, DOT8 = BL_CAP_DOT8, CM = BL_CAP_CM, F32 = BL_F32, F16 = BL_F16 };
-enum { LARGE = 256 << 20, SHARE_OF_MEMORY = 8 };  /* bytes copied at most, and of what the device has */
+/* Bytes copied at most: more than caches hold, and on software devices no more than is copied in a moment; and of what the device has. */
+enum { LARGE = 256 << 20, LARGE_SOFTWARE = 32 << 20, SHARE_OF_MEMORY = 8 };
 enum { LANES_GPU = 1 << 19, LANES_SOFTWARE = 1 << 12, MATRIX_SUMS = 4, MOST_ITERATIONS = 1 << 24, LAUNCHES = 64 };
 static const double LONG_ENOUGH = 5e6;            /* ns of one run */
 
@@ -34,7 +35,7 @@ bl_result bl_peaks_create(bl_device *d, bl_stream *s, bl_peaks *p)
     bl_result result = BL_OK;
     const float start[4] = { 0.5f, 0.25f };
     const uint64_t most = BL_MIN(d->limits.binding, bl_block_limit(d)), room = bl_device_limit(d) / SHARE_OF_MEMORY;
-    const uint64_t size = BL_MIN(BL_MIN(most, room), LARGE) / 4096 * 4096;
+    const uint64_t size = BL_MIN(BL_MIN(most, room), d->software ? LARGE_SOFTWARE : LARGE) / 4096 * 4096;
     *p = (bl_peaks){ .d = d, .stream = s };
     BL_TRY(bl_arena_create(d, 0, "bench", &p->arena));
     BL_TRY(bl_arena_slice(p->arena, size, &p->x));

@@ -29,13 +29,15 @@ const uint SUMS = 4;
 void main()
 {
     const MATRIX_A a = MATRIX_A(float16_t(x[0]));
-    const MATRIX_B b = MATRIX_B(float16_t(x[1]));
+    MATRIX_B b = MATRIX_B(float16_t(x[1]));
     MATRIX_SUM sum[SUMS];
     [[unroll]] for (uint i = 0; i < SUMS; i++)
         sum[i] = MATRIX_SUM(SUM(i));
-    for (uint k = 0; k < n; k++)
+    for (uint k = 0; k < n; k++) {
+        b[0] = -b[0]; // or a compiler may take the products out of the loop
         [[unroll]] for (uint i = 0; i < SUMS; i++)
             sum[i] = coopMatMulAdd(a, b, sum[i]);
+    }
     SUM all = SUM(0);
     [[unroll]] for (uint i = 0; i < SUMS; i++)
         all += sum[i][0];

@@ -244,6 +244,7 @@ static void test_help(void **state)
                       "--prompt-rate --image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention "
                       "--save-photo --trace --plot --preview --preview-vae --example" },
         { "verify", "--model --clip --strict --example" },
+        { "bench", "--shape --time-limit --list --model --clip --size --format --out --plot --threshold --force --example" },
         { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },
         { "tokens", "--model --tokenizer --object --defect --template --json --help --example" },
@@ -252,7 +253,7 @@ static void test_help(void **state)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char options[1024];
-        snprintf(options, sizeof(options), "%s %s", cases[i].options, i < 2 ? shared : "");
+        snprintf(options, sizeof(options), "%s %s", cases[i].options, i < 3 ? shared : "");
         assert_int_equal(RUN(cases[i].command, "--bogus", "--help"), 0); /* anywhere */
         assert_empty(err_path);
         size_t size;
