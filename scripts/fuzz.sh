@@ -34,7 +34,7 @@ for target in "$@"; do
     esac
     from=$(date +%s)
     found=none
-    "$dir/fuzz_$target" "$bound" -max_len=$length -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -reload=0 \
+    "$dir/fuzz_$target" "$bound" -max_len=$length -timeout=300 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -reload=0 \
         -artifact_prefix="$dir/findings/$target-" $dictionary $quiet "$dir/corpus/$target" "tests/fuzz/corpus/$target" >"$log" 2>&1 || {
         found=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
         findings=1
