@@ -32,7 +32,7 @@ static bl_result find_tokenizer(bl_clip *clip, const char *dir)
         char *path = bl_path_join(dir, places[i]);
         if (!path)
             return bl_fail(BL_ERROR_MEMORY, "no host memory for a path");
-        own = own || bl_path_is_file(path);
+        own = own || bl_path_exists(path);
         bl_free(path);
     }
     const bl_result result = own ? bl_tokenizer_open(dir, &clip->own) : BL_OK;

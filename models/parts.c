@@ -138,7 +138,7 @@ bl_result bl_parts_add(bl_tensors *t, const char *dir, const char *part, const c
         *place = bl_path_join(folder, name);
         if (!*place)
             BL_TRY(no_memory());
-        if (bl_path_is_file(*place)) {
+        if (bl_path_exists(*place)) {
             BL_TRY(ends[i].list ? add_shards(t, *place, folder, net) : add_file(t, *place, net));
             goto fail;
         }

@@ -499,7 +499,7 @@ static bl_result read_config(bl_tokenizer *t, const char *dir, const char *name)
     char *path = bl_path_join(dir, name);
     if (!path)
         return no_memory();
-    if (!bl_path_is_file(path))
+    if (!bl_path_exists(path))
         goto fail;
     BL_TRY(bl_json_read(path, CONFIG_BYTES_MAX, BL_ERROR_MODEL, &config));
     if (!json_is_object(config)) {

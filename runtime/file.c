@@ -66,7 +66,7 @@ static bl_path_kind posix_kind(const char *path)
 {
     struct stat s;
     if (stat(path, &s))
-        return BL_PATH_NOTHING;
+        return errno == ENOENT || errno == ENOTDIR ? BL_PATH_NOTHING : BL_PATH_OTHER;
     return S_ISREG(s.st_mode) ? BL_PATH_FILE : S_ISDIR(s.st_mode) ? BL_PATH_DIRECTORY : BL_PATH_OTHER;
 }
 
@@ -280,3 +280,4 @@ char *bl_path_join(const char *dir, const char *name)
 
 bool bl_path_is_directory(const char *path) { return bl_files.kind(path) == BL_PATH_DIRECTORY; }
 bool bl_path_is_file(const char *path) { return bl_files.kind(path) == BL_PATH_FILE; }
+bool bl_path_exists(const char *path) { return bl_files.kind(path) != BL_PATH_NOTHING; }

@@ -5,7 +5,7 @@
 #define BL_FILE_H
 #include "base.h"
 
-/* What a path leads to, symbolic links followed; nothing also where it cannot be looked at. */
+/* What a path leads to, symbolic links followed; OTHER also where it cannot be looked at. */
 typedef enum bl_path_kind { BL_PATH_NOTHING, BL_PATH_FILE, BL_PATH_DIRECTORY, BL_PATH_OTHER } bl_path_kind;
 
 /* The system calls behind this file; those that may fail return -1 and set errno. Written only by tests. The callers repeat
@@ -46,7 +46,9 @@ bl_result bl_file_read_all(const char *path, size_t max, uint8_t **data, size_t 
 bl_result bl_file_write_atomic(const char *path, const void *data, size_t size);
 /* "dir/name", freed by bl_free; NULL when memory runs out. */
 char *bl_path_join(const char *dir, const char *name);
-/* Follow symbolic links; false also when the path cannot be looked at. A file is a regular one. */
+/* Follow symbolic links. A file is a regular one; these are false also when the path cannot be looked at. */
 bool bl_path_is_directory(const char *path);
 bool bl_path_is_file(const char *path);
+/* False only when nothing is there: for files that may be absent, but not passed over because a disk has failed. */
+bool bl_path_exists(const char *path);
 #endif

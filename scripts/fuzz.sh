@@ -26,14 +26,15 @@ printf '%-12s %12s %9s %10s %9s %s\n' target executions seconds per-second cover
 for target in "$@"; do
     mkdir -p "$dir/corpus/$target"
     log=$dir/$target.log
-    dictionary= quiet=
+    length=4096 dictionary= quiet=
     case $target in
-    safetensors | config | tokenizer) dictionary=-dict=tests/fuzz/json.dict ;;
-    options) quiet=-close_fd_mask=2 ;; # it says why it refuses
+    safetensors | config | tokenizer) length=2048 dictionary=-dict=tests/fuzz/json.dict ;;
+    prompt | cache) length=512 ;;
+    options) length=512 quiet=-close_fd_mask=2 ;; # it says why it refuses
     esac
     from=$(date +%s)
     found=none
-    "$dir/fuzz_$target" "$bound" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -reload=0 \
+    "$dir/fuzz_$target" "$bound" -max_len=$length -timeout=300 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -reload=0 \
         -artifact_prefix="$dir/findings/$target-" $dictionary $quiet "$dir/corpus/$target" "tests/fuzz/corpus/$target" >"$log" 2>&1 || {
         found=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
         findings=1

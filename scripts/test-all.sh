@@ -76,6 +76,8 @@ done
 row reorderings env BLEMISH_REORDERINGS=1000 $bin/test_order
 row kernels-base $bin/check --caps base
 row defence env BLEMISH_THOROUGH=6 $bin/test_defence
+row faults env BLEMISH_FAULTS=10 $bin/test_faults
+row fuzz sh scripts/fuzz.sh 20s
 row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh -l $bin/Testing/Temporary/LastTest.log \
     ctest --test-dir $bin --output-on-failure
 if [ -n "${BLEMISH_LAB:-}" ]; then

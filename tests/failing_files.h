@@ -48,6 +48,7 @@ static inline int64_t t_write(int fd, const void *buf, size_t n) { return fails(
 static inline int t_sync(int fd) { return fails() ? -1 : real.sync(fd); }
 static inline int t_rename(const char *a, const char *b) { return fails() ? -1 : real.rename(a, b); }
 static inline int t_sync_directory(const char *p) { return fails() ? -1 : real.sync_directory(p); }
+static inline bl_path_kind t_kind(const char *p) { return fails() ? BL_PATH_OTHER : real.kind(p); }
 
 /* The descriptor is gone even when close reports an error. Clean-up always works, or nothing could be proven about it. */
 static inline int t_close(int fd)
@@ -62,13 +63,12 @@ static inline int t_close(int fd)
 }
 
 static const bl_file_api faulty = { .open_read = t_open_read, .open_new = t_open_new, .size = t_size, .read_at = t_read_at,
-    .write = t_write, .sync = t_sync, .close = t_close, .rename = t_rename, .sync_directory = t_sync_directory };
+    .write = t_write, .sync = t_sync, .close = t_close, .rename = t_rename, .sync_directory = t_sync_directory, .kind = t_kind };
 
 static inline void use_faulty(int left, int number, int once)
 {
     bl_files = faulty;
     bl_files.remove = real.remove;
-    bl_files.kind = real.kind;
     calls_left = left;
     fail_number = number;
     fail_once = once;
