@@ -228,14 +228,17 @@ bl_result bl_ldm_add(bl_tensors *t, const bl_safetensors *file, unsigned nets)
 bl_result bl_ldm_add_vae(bl_tensors *t, const bl_safetensors *file, const char *net)
 {
     bl_result result = BL_OK;
-    if (bl_safetensors_find(file, "first_stage_model.decoder.conv_in.weight"))
-        return bl_ldm_add(t, file, BL_LDM_VAE);
-    const numbering by = numbering_of(file, UNET, "");
+    const char *prefix = bl_safetensors_find(file, "first_stage_model.decoder.conv_in.weight") ? VAE : "";
+    const size_t length = strlen(prefix);
+    const numbering by = numbering_of(file, UNET, prefix);
     struct network as = bl_safetensors_find(file, "1.conv.0.weight") ? taesd_encoder
                       : bl_safetensors_find(file, "3.conv.0.weight") ? taesd_decoder : vae_alone;
     as.to = net;
-    for (size_t i = 0; i < bl_safetensors_count(file) && result == BL_OK; i++)
-        result = add(t, file, bl_safetensors_at(file, i), &as, bl_safetensors_at(file, i)->name, &by);
+    for (size_t i = 0; i < bl_safetensors_count(file) && result == BL_OK; i++) {
+        const bl_file_tensor *stored = bl_safetensors_at(file, i);
+        if (!strncmp(stored->name, prefix, length))
+            result = add(t, file, stored, &as, stored->name + length, &by);
+    }
     return result;
 }
 

@@ -313,7 +313,7 @@ static bl_result open_autoencoder(const char *path, bl_parts *p, autoencoder *a)
         return open_autoencoder_folder(path, p, a);
     BL_TRY(bl_tensors_open(p->tensors, path, &file));
     const bl_kind_use use = bl_kind_of(file)->use;
-    if (use != BL_KIND_CHECKPOINT && (a->encodes || use != BL_KIND_DECODER))
+    if (use != (a->encodes ? BL_KIND_CHECKPOINT : BL_KIND_DECODER)) /* its own, or enough for previews */
         BL_TRY(bl_kind_expect(file, BL_KIND_VAE, "an autoencoder"));
     BL_TRY(bl_ldm_add_vae(p->tensors, file, a->net));
     *a->place = bl_text_copy(path, strlen(path));

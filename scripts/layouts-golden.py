@@ -24,7 +24,7 @@ class Model:
         self.unet = UNet2DConditionModel.from_pretrained(folder + "/unet").eval()
         self.vae = AutoencoderKL.from_pretrained(folder + "/vae").eval()
         self.text = CLIPTextModel.from_pretrained(folder + "/text_encoder").eval()
-        tokenizer = CLIPTokenizer(folder + "/tokenizer/vocab.json", folder + "/tokenizer/merges.txt", pad_token="<|endoftext|>")
+        tokenizer = CLIPTokenizer(folder + "/tokenizer/vocab.json", folder + "/tokenizer/merges.txt", pad_token="!")  # as it says itself
         self.ids = tokenizer([NEGATIVE, PROMPT], padding="max_length", max_length=POSITIONS, return_tensors="pt").input_ids
         print(self.ids.tolist())
 

@@ -1,7 +1,8 @@
 /* A Vulkan layer that loses the device: the BLEMISH_LOSE_AT-th vkQueueSubmit of the process, counted from 1, and every later call on that
  * VkDevice's queue return VK_ERROR_DEVICE_LOST, as after a driver's reset; devices created later work. Put in front of any program by
  * VK_INSTANCE_LAYERS and VK_LAYER_PATH (Vulkan-Loader, LoaderLayerInterface.md): install.sh does so with an installed library. For one
- * instance and one device at a time. Prints a line when it strikes, and at the end how many submissions there were. */
+ * instance and one device at a time. Prints a line when it strikes, and how many submissions there were when it is unloaded, which loaders
+ * do with the instance; then it counts anew. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

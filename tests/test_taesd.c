@@ -1,6 +1,7 @@
 /* A tiny autoencoder (TAESD) in place of the model's own, or for previews: every layout of its files, what is refused, pictures, gradients.
  * Its values are compared with those of diffusers by verify_taesd (data/taesd). */
 #include "image_guide.h"
+#include "ldm_writer.h"
 #include "model_session.h"
 #include "parts.h"
 
@@ -138,7 +139,12 @@ static void every_layout_is_the_same_network(void **state)
 static void refused(void **state)
 {
     (void)state;
-    char encoder[160], decoder[160], own[160];
+    static const fx_options published = { .published = true };
+    char encoder[160], decoder[160], own[160], original[160], whole[160];
+    snprintf(original, sizeof(original), "%s/first_stage.safetensors", halves);
+    snprintf(whole, sizeof(whole), "%s/whole.safetensors", halves);
+    assert_int_equal(ldm_write_part(original, &published, LDM_CLIP, "first_stage_model.", false, NULL), 0);
+    assert_int_equal(ldm_write(whole, &published, LDM_CLIP), 0);
     snprintf(encoder, sizeof(encoder), "%s/taesd_encoder.safetensors", halves);
     snprintf(decoder, sizeof(decoder), "%s/taesd_decoder.safetensors", halves);
     snprintf(own, sizeof(own), "%s/vae", good);
@@ -147,6 +153,8 @@ static void refused(void **state)
         { NULL, encoder, NULL, NULL, "is the encoder of a tiny autoencoder (TAESD)" },
         { decoder, NULL, NULL, NULL, "is the decoder of a tiny autoencoder (TAESD), not an autoencoder: give it with --preview-vae" },
         { NULL, own, NULL, NULL, "not a tiny autoencoder (TAESD) for 4 latent channels" },
+        { NULL, original, NULL, NULL, "not a tiny autoencoder (TAESD) for 4 latent channels" },
+        { NULL, whole, NULL, NULL, "is a Stable Diffusion checkpoint in one file, not an autoencoder" },
         { folder, NULL, "act_fn", "\"silu\"", "\"act_fn\" is set, which is not supported" },
         { folder, NULL, "upsample_fn", "\"bilinear\"", "\"upsample_fn\" is set" },
         { folder, NULL, "upsampling_scaling_factor", "4", "\"upsampling_scaling_factor\" is set" },
