@@ -3,8 +3,8 @@
 #include <string.h>
 
 const command *const commands[] = {
-    &command_generate, &command_sheet, &command_devices, &command_inspect, &command_tokens, &command_verify, &command_version,
-    &command_help, &command_completion,
+    &command_generate, &command_sheet, &command_devices, &command_inspect, &command_tokens, &command_verify, &command_selftest,
+    &command_doctor, &command_version, &command_help, &command_completion,
 };
 const size_t command_count = sizeof(commands) / sizeof(commands[0]);
 

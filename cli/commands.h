@@ -3,8 +3,8 @@
 #define CLI_COMMANDS_H
 #include "options.h"
 
-extern const command command_generate, command_sheet, command_devices, command_inspect, command_tokens, command_verify, command_version,
-    command_help, command_completion;
+extern const command command_generate, command_sheet, command_devices, command_inspect, command_tokens, command_verify, command_selftest,
+    command_doctor, command_version, command_help, command_completion;
 
 /* All of them, in the order of the overview. */
 extern const command *const commands[];
