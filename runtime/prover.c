@@ -85,7 +85,7 @@ bl_result bl_prover_try(bl_prover *p, bl_kernel k, bl_dtype t, uint32_t head, bl
     bl_problem q = { 0 };
     *proof = (bl_proof){ 0 };
     for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
-        uint64_t random = 1;
+        uint64_t random = i + 1; /* another for every case: also another row of the step table */
         double used[BL_MAX_OPERANDS];
         bl_op_case c = bl_op_infos[op].cases[i], taken;
         bl_op_set_head(op, &c.p, head);
