@@ -28,8 +28,7 @@ bool text_is_utf8(const char *text)
     return true;
 }
 
-/* Makes `text` safe to print, in place, and counts its characters. */
-static size_t clean(char *text)
+size_t text_clean(char *text)
 {
     size_t count = 0;
     for (unsigned char *p = (unsigned char *)text; *p; count++) {
@@ -49,7 +48,7 @@ void report_list(const char *name, const char *format, va_list list)
 {
     char text[2048];
     vsnprintf(text, sizeof(text), format, list);
-    clean(text);
+    text_clean(text);
     fprintf(stderr, "blemish%s%s: %s\n", name ? " " : "", name ? name : "", text);
 }
 
@@ -100,7 +99,7 @@ json_t *json_text(const char *text)
     char *copy = strdup(text);
     if (!copy)
         return NULL;
-    clean(copy);
+    text_clean(copy);
     json_t *json = json_string(copy);
     free(copy);
     return json;
@@ -126,7 +125,7 @@ void table_add(table *t, const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
-    clean(text);
+    text_clean(text);
     t->cells[t->count] = strdup(text);
     t->failed = !t->cells[t->count];
     t->count += !t->failed;
@@ -137,13 +136,13 @@ bool table_write(table *t, FILE *out)
     size_t width[16] = { 0 };
     bool filled[16] = { 0 };
     for (size_t i = 0; i < t->count; i++) {
-        const size_t n = clean(t->cells[i]), column = i % t->columns;
+        const size_t n = text_clean(t->cells[i]), column = i % t->columns;
         width[column] = n > width[column] ? n : width[column];
         filled[column] |= i >= t->columns && n; /* the first row holds the headings */
     }
     size_t pending = 0; /* spaces are printed before the next text, so that no line ends in them */
     for (size_t i = 0; i < t->count && !t->failed; i++) {
-        const size_t column = i % t->columns, n = clean(t->cells[i]);
+        const size_t column = i % t->columns, n = text_clean(t->cells[i]);
         if (filled[column]) {
             const size_t pad = width[column] - n, before = t->align[column] == 'r' ? pad : 0;
             if (n)

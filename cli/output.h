@@ -12,6 +12,8 @@
 /* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool text_is_utf8(const char *text);
 
+/* Makes a text safe to print, in place: control characters and broken UTF-8 become '?'; returns the number of its characters. */
+size_t text_clean(char *text);
 /* "blemish NAME: ..." on stderr as one line; `name` may be NULL. Control characters and broken UTF-8 become '?', because texts from
  * files and drivers pass through here and a terminal obeys what it reads. */
 void report(const char *name, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -2,14 +2,9 @@
 #include "output.h"
 #include "signals.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#ifndef PATH_MAX
-#define PATH_MAX 4096
-#endif
 
 /* --- callbacks --------------------------------------------------------------------------------------------------------- */
 
@@ -41,7 +36,7 @@ static int on_cancel(void *user)
 /* Makes `path` and the folders above it; false with errno set. */
 static bool make_folders(const char *path)
 {
-    char part[PATH_MAX];
+    char part[SESSION_PATH_MAX];
     const size_t length = strlen(path);
     if (length >= sizeof(part)) {
         errno = ENAMETOOLONG;
@@ -61,25 +56,33 @@ static bool make_folders(const char *path)
     return S_ISDIR(info.st_mode);
 }
 
-/* The folder to use, in `out` or the option's text; NULL: none. */
-static const char *cache_folder(session *s, char out[PATH_MAX])
+const char *session_cache_path(const char *option, char out[SESSION_PATH_MAX])
 {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int n;
-    if (s->on->no_cache)
-        return NULL;
-    if (s->on->cache_dir)
-        n = snprintf(out, PATH_MAX, "%s", s->on->cache_dir);
+    if (option)
+        n = snprintf(out, SESSION_PATH_MAX, "%s", option);
     else if (xdg && *xdg == '/') /* relative ones are to be ignored (XDG base directory specification) */
-        n = snprintf(out, PATH_MAX, "%s/blemish", xdg);
+        n = snprintf(out, SESSION_PATH_MAX, "%s/blemish", xdg);
     else if (home && *home == '/')
-        n = snprintf(out, PATH_MAX, "%s/.cache/blemish", home);
+        n = snprintf(out, SESSION_PATH_MAX, "%s/.cache/blemish", home);
     else
         return NULL;
-    if (n > 0 && n < PATH_MAX && make_folders(out))
-        return out;
-    if (s->on->cache_dir || s->on->verbose)
-        session_say(s, "warning: compiled kernels are not kept: %s: %s", out, strerror(n < PATH_MAX ? errno : ENAMETOOLONG));
+    errno = ENAMETOOLONG;
+    return n > 0 && n < SESSION_PATH_MAX ? out : NULL;
+}
+
+/* The folder to use, made if need be; NULL: none. */
+static const char *cache_folder(session *s, char out[SESSION_PATH_MAX])
+{
+    *out = 0;
+    if (s->on->no_cache)
+        return NULL;
+    const char *path = session_cache_path(s->on->cache_dir, out);
+    if (path && make_folders(path))
+        return path;
+    if (*out && (s->on->cache_dir || s->on->verbose))
+        session_say(s, "warning: compiled kernels are not kept: %s: %s", out, strerror(errno));
     return NULL;
 }
 
@@ -94,7 +97,7 @@ void session_begin(session *s, const command *c, const session_options *on)
 bl_result session_open(session *s)
 {
     const session_options *on = s->on;
-    char cache[PATH_MAX];
+    char cache[SESSION_PATH_MAX];
     bl_context_options options = BL_CONTEXT_OPTIONS_INIT;
     options.device = on->device;
     options.caps = on->caps;
@@ -103,6 +106,7 @@ bl_result session_open(session *s)
                                                         : BL_PRECISION_AUTO;
     options.max_memory = on->max_memory;
     options.cache_dir = cache_folder(s, cache);
+    options.no_selftest = on->no_selftest;
     options.log = on_log;
     options.progress = on_progress;
     options.cancel = on_cancel;

@@ -9,7 +9,7 @@
 typedef struct session_options {
     const char *device, *caps, *precision, *cache_dir, *progress;
     uint64_t max_memory;
-    bool no_cache, verbose, quiet, json;
+    bool no_cache, no_selftest, verbose, quiet, json;
 } session_options;
 
 /* Their rows; `type` is the command's struct of values, which has a session_options named `on`. */
@@ -31,6 +31,9 @@ typedef struct session_options {
       .help = "folder for compiled kernels; the second start is faster", .otherwise = "$XDG_CACHE_HOME/blemish or ~/.cache/blemish" }, \
     { .name = "no-cache", .type = OPTION_FLAG, .where = offsetof(values, on.no_cache), .excludes = "cache-dir", \
       .help = "neither read nor write compiled kernels" }, \
+    { .name = "no-selftest", .type = OPTION_FLAG, .where = offsetof(values, on.no_selftest), .env = "BLEMISH_NO_SELFTEST", \
+      .help = "take kernels as the driver compiled them; by itself every one computes known answers before its first use on a device" \
+              " and driver" }, \
     { .group = "Messages", .name = "progress", .argument = "HOW", .type = OPTION_CHOICE, .choices = "auto|bar|line|none", .value = "auto", \
       .where = offsetof(values, on.progress), .help = "on stderr; auto is a bar on a terminal, in a pipe a line every 2 seconds" }, \
     { .name = "verbose", .letter = 'v', .type = OPTION_FLAG, .where = offsetof(values, on.verbose), .excludes = "quiet", \
@@ -47,6 +50,9 @@ typedef struct session {
     char reason[1024]; /* of a failure outside the library; "": ask the library */
 } session;
 
+enum { SESSION_PATH_MAX = 4096 };
+/* The cache folder, in `out` or the option's text, whether or not it is there; NULL: none can be named, or the path is too long. */
+const char *session_cache_path(const char *option, char out[SESSION_PATH_MAX]);
 /* Sets up messages and progress; the session must stay where it is from here on. */
 void session_begin(session *s, const command *c, const session_options *on);
 /* Creates the context. */

@@ -17,6 +17,8 @@ bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count)
     return bl_device_list(infos, capacity, count);
 }
 
+static void warn(void *user, const char *text) { bl_context_log(user, BL_LOG_WARNING, "%s", text); }
+
 /* On the device that the options name, or on the caller's. */
 static bl_result create_context(const bl_context_options *options, const bl_vulkan *vulkan, bl_context **out)
 {
@@ -53,6 +55,8 @@ static bl_result create_context(const bl_context_options *options, const bl_vulk
     const bl_cache_source cache = { options->cache_dir, options->cache_data, options->cache_size };
     BL_TRY(bl_kernels_create(c->device, &cache, &c->kernels));
     BL_TRY(bl_kernels_guard(c->kernels, c->stream));
+    if (!options->no_selftest)
+        BL_TRY(bl_prover_create(c->kernels, c->stream, options->cache_dir, warn, c, &c->prover));
     bl_stream_set_interrupt(c->stream, options->cancel, options->user);
     return BL_OK;
 fail:
@@ -91,6 +95,7 @@ void bl_context_destroy(bl_context **context)
         return;
     bl_context *c = *context;
     *context = NULL;
+    bl_prover_destroy(&c->prover);
     bl_kernels_destroy(&c->kernels);
     bl_stream_destroy(&c->stream);
     bl_device_close(&c->device);

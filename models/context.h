@@ -1,12 +1,13 @@
 /* What a caller's context holds: the device with its kernels, the precision, the callbacks. Layer 4. */
 #ifndef BL_CONTEXT_H
 #define BL_CONTEXT_H
-#include "kernel.h"
+#include "prover.h"
 
 struct bl_context {
     bl_device *device;
     bl_stream *stream;
     bl_kernels *kernels;
+    bl_prover *prover;   /* of kernels before their first use; NULL: the caller wants none */
     bl_dtype type;       /* storage of text encoder and U-Net */
     bl_dtype vae_type;   /* of the autoencoder: fp32, because some checkpoints overflow fp16 there */
     char caps[BL_CAPS_TEXT];

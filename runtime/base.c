@@ -88,3 +88,13 @@ char *bl_text_copy(const char *s, size_t n)
     char *copy = bl_add(n, 1, &bytes) ? bl_alloc(bytes, 1) : NULL;
     return copy ? memcpy(copy, s, n) : NULL;
 }
+
+uint64_t bl_hash(uint64_t hash, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    if (!hash)
+        hash = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ bytes[i]) * 1099511628211u;
+    return hash;
+}

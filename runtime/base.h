@@ -51,6 +51,8 @@ void *bl_alloc(size_t count, size_t size);
 /* Grows or shrinks to `count * size` bytes (new bytes are not zeroed); NULL leaves `p` as it was. */
 void *bl_resize(void *p, size_t count, size_t size);
 void bl_free(void *p); /* NULL is accepted */
+/* FNV-1a of `data`, going on from `hash`, which is 0 in the beginning: against damage, not tampering. */
+uint64_t bl_hash(uint64_t hash, const void *data, size_t size);
 /* A copy of the first `n` bytes of `s` with a final 0; NULL when memory runs out. */
 char *bl_text_copy(const char *s, size_t n);
 #endif

@@ -128,6 +128,14 @@ typedef struct bl_device_info {
  * no Vulkan loader is BL_ERROR_DEVICE. */
 BL_API bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count);
 
+/* All that may matter when something does not work, as one JSON object, freed by bl_text_free: "version", "loader" (found, version,
+ * problem), "environment" (variables that drivers and blemish read), "cache" (dir, files with their bytes) and "devices", each with what
+ * bl_devices says, its driver, memory (heap, and what is free for this process), limits, timestamps, "tiers" (name, there, needs),
+ * "watchdog" (what resets a busy device there), "quirks" (what is known of the driver: text, link) and "selftest" (how many pipelines are
+ * known to be right). Needs neither device nor loader; nothing runs. `cache_dir`: as in bl_context_options. BL_ERROR_MEMORY.
+ * *json is NULL on failure. */
+BL_API bl_result bl_doctor(const char *cache_dir, char **json);
+
 typedef enum bl_log_level { BL_LOG_ERROR, BL_LOG_WARNING, BL_LOG_INFO, BL_LOG_DEBUG } bl_log_level;
 typedef enum bl_precision { BL_PRECISION_AUTO, BL_PRECISION_F32, BL_PRECISION_F16 } bl_precision;
 
@@ -143,6 +151,10 @@ typedef struct bl_context_options {
                                 driver, or damaged: ignored. NULL: none */
     size_t cache_size;       /* bytes of it */
     uint64_t max_memory;     /* bytes of device memory held at most; 0: as much as the driver reports free for this process */
+    /* Kernels are used once they have computed known answers on this device with this driver: see bl_selftest. What was right is kept in
+     * cache_dir. A wrong one that needs an optional capability is left out, with a warning that names it; a wrong one that needs none is
+     * BL_ERROR_DEVICE. 1: no such test. */
+    int no_selftest;
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
     void (*log)(void *user, bl_log_level level, const char *text);
     void (*progress)(void *user, const char *stage, uint32_t done, uint32_t total);
@@ -455,6 +467,35 @@ BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *op
 BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
 /* Which kernels these are: SHA-256 of all sources of shaders, in hexadecimal. */
 BL_API const char *bl_kernel_version(void);
+
+/* --- self-test ----------------------------------------------------------------------------------------------------- */
+
+typedef struct bl_selftest_row {
+    const char *kernel;      /* implementation and storage: "matmul_fwd_staged_f16" */
+    const char *tier;        /* the capabilities it needs: "s16,tall"; "base" for none */
+    uint32_t cases;          /* problems that it has computed */
+    bl_verdict verdict;      /* BL_PASS or BL_FAIL */
+    double used;             /* its largest error as a share of what is allowed; 0 when it did not run */
+    const char *note;        /* where it is wrong; "" otherwise */
+} bl_selftest_row;
+
+typedef struct bl_selftest_options {
+    size_t struct_size;
+    const char *pattern;     /* only kernels whose name matches: "conv_*_f16"; NULL: all that the device runs */
+    void (*row)(void *user, const bl_selftest_row *row); /* for every kernel; valid during the call. May be NULL */
+    void *user;
+} bl_selftest_options;
+#define BL_SELFTEST_OPTIONS_INIT BL_OPTIONS_INIT(bl_selftest_options)
+
+typedef struct bl_selftest_summary {
+    uint32_t passed, failed; /* kernels */
+    char first_failure[96];  /* its name, or "" */
+} bl_selftest_summary;
+/* Compares every kernel that the device can run with double-precision references, on small problems: odd sizes, long sums, sums beyond
+ * the range of fp16. The generator does so by itself, for the kernels that it uses and once for a device and a driver; this is for all of
+ * them, and whatever is known. What was right is kept in the context's cache_dir. BL_ERROR_MISMATCH when one is wrong; BL_ERROR_USAGE when
+ * none matches. */
+BL_API bl_result bl_selftest(bl_context *context, const bl_selftest_options *options, bl_selftest_summary *summary);
 
 #ifdef __cplusplus
 }

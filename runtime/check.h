@@ -32,8 +32,12 @@ typedef struct bl_problem {
     struct { uint32_t step, reserved[3]; struct bl_step row[2]; } table;
     bl_params parts[BL_CHECK_PARTS]; /* of the problem, that have a reference; the whole is one part */
     uint32_t part_count;     /* 0: there is no reference yet */
+    double slack;            /* errors may be so many times the tolerance; 1 from bl_problem_create */
     uint8_t *agreed[BL_MAX_OPERANDS]; /* what the first implementation wrote in fp32, which all others must write */
 } bl_problem;
+
+/* Sets the views of a case's parameters: operands side by side, or `padded`: with an offset, and gaps between rows. */
+void bl_case_lay_out(bl_op op, bl_params *p, bool padded);
 
 /* Makes the operands of `c`, whose views are `padded` (an offset, and gaps between rows) or not. The kernels, the stream and `c` must
  * outlive the problem. *random is the state of the number stream, which goes on with every problem: any value is a seed, and the same

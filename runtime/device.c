@@ -310,6 +310,9 @@ static bl_result describe(bl_device *d, uint32_t index, features *f)
              VK_VERSION_PATCH(d->props.apiVersion));
     bl_caps_text(d->caps, info->caps);
     format_uuid(id.deviceUUID, info->uuid);
+    memcpy(d->uuid, id.deviceUUID, sizeof(d->uuid));
+    memcpy(d->driver_uuid, id.driverUUID, sizeof(d->driver_uuid));
+    d->driver_id = driver.driverID;
     for (uint32_t i = 0; i < d->mem.memoryHeapCount; i++)
         if (d->mem.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
             info->memory = BL_MAX(info->memory, d->mem.memoryHeaps[i].size);
@@ -326,6 +329,39 @@ fail:
 }
 
 /* --- choosing ------------------------------------------------------------------------------------------------------- */
+
+bl_result bl_device_each(void (*each)(void *user, const bl_device *d), void *user, uint32_t *loader)
+{
+    bl_result result = BL_OK;
+    bl_device d = { 0 };
+    VkPhysicalDevice found[MAX_DEVICES];
+    VkQueueFamilyProperties families[MAX_FAMILIES];
+    uint32_t count = 0, n = MAX_FAMILIES, version = 0;
+    result = open_instance(&d);
+    if (d.api.CreateInstance) {
+        version = VK_API_VERSION_1_0;
+        if (d.api.EnumerateInstanceVersion)
+            d.api.EnumerateInstanceVersion(&version);
+    }
+    if (loader)
+        *loader = version;
+    BL_TRY(result);
+    BL_TRY(enumerate(&d, found, &count));
+    for (uint32_t i = 0; i < count; i++) {
+        features f = { 0 };
+        d.phys = found[i];
+        BL_TRY(describe(&d, i, &f));
+        d.api.GetPhysicalDeviceQueueFamilyProperties(d.phys, &n, families);
+        const int family = find_family(&d);
+        d.limits.timestamp_bits = family < 0 ? 0 : families[family].timestampValidBits;
+        d.limits.timestamp_ns = d.limits.timestamp_bits ? d.props.limits.timestampPeriod : 0;
+        n = MAX_FAMILIES;
+        each(user, &d);
+    }
+fail:
+    close_instance(&d);
+    return result;
+}
 
 bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *count)
 {

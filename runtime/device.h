@@ -36,6 +36,8 @@ typedef struct bl_device {
     void (*lock)(void *user), (*unlock)(void *user);
     void *lock_user;
     bl_device_info info;
+    uint8_t uuid[VK_UUID_SIZE], driver_uuid[VK_UUID_SIZE];
+    VkDriverId driver_id;     /* 0 if the driver does not say */
     uint64_t bytes, peak;     /* device memory allocated now, and at most */
     uint64_t allowed;         /* of it, as the caller says; 0: what the device has */
     bool tells_budget;        /* VK_EXT_memory_budget */
@@ -47,6 +49,9 @@ typedef struct bl_device {
 /* vkGetInstanceProcAddr of the system's loader, or what a test puts there. NULL when there is no loader. */
 extern PFN_vkGetInstanceProcAddr (*bl_vulkan_loader)(void);
 
+/* Calls `each` for every device in turn, described but not opened: it has an instance, properties and limits. *loader (may be NULL) is the
+ * loader's Vulkan version, 0 without a loader. */
+bl_result bl_device_each(void (*each)(void *user, const bl_device *d), void *user, uint32_t *loader);
 /* Fills *infos as bl_devices. */
 bl_result bl_device_list(bl_device_info *infos, uint32_t capacity, uint32_t *count);
 /* Opens a device: `which` as bl_context_options.device, `caps` as bl_context_options.caps (both may be NULL).

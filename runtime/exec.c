@@ -81,6 +81,25 @@ fail:
     return result;
 }
 
+/* Takes kernels for the graph that are known to be right here: one that is not is able no more, and the next in the table is taken. */
+static bl_result choose_kernels(bl_exec *e)
+{
+    bl_result result = BL_OK;
+    for (bool proven = false; !proven;) {
+        bl_record_destroy(&e->whole);
+        BL_TRY(bl_record_create(e->kernels, e->graph, e->plan, e->blocks, &e->steps, &e->whole));
+        proven = true;
+        for (uint32_t i = 0; i < e->whole.count; i++) {
+            const bl_result proof = bl_kernel_prove(e->kernels, &e->whole.list[i].d);
+            if (proof != BL_ERROR_MISMATCH)
+                BL_TRY(proof);
+            proven &= proof == BL_OK;
+        }
+    }
+fail:
+    return result;
+}
+
 /* --- recording ------------------------------------------------------------------------------------------------------ */
 
 /* What is at fault, for a person: "conv_fwd_direct_f32 (up_blocks.1.resnets.0)". */
@@ -201,16 +220,17 @@ bl_result bl_exec_create_planned(bl_kernels *ks, bl_stream *s, bl_graph *g, bl_p
     e->blocks = bl_alloc(e->plan->block_count, sizeof(*e->blocks));
     if (!e->blocks)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an exec"));
+    const uint64_t table = bl_exec_bytes_of(e->plan, steps) - e->plan->bytes;
+    if (steps)
+        e->steps = (bl_slice){ &e->step_buffer, 0, table };
+    BL_TRY(choose_kernels(e)); /* which may take memory of its own: before the rest is */
     for (uint32_t i = 0; i < e->plan->block_count; i++)
         BL_TRY(bl_buffer_create(d, e->plan->blocks[i], BL_MEMORY_DEVICE, "activations", &e->blocks[i]));
     if (steps) {
-        const uint64_t size = bl_exec_bytes_of(e->plan, steps) - e->plan->bytes;
-        BL_TRY(bl_buffer_create(d, size, BL_MEMORY_DEVICE, "step table", &e->step_buffer));
-        e->steps = (bl_slice){ &e->step_buffer, 0, size };
+        BL_TRY(bl_buffer_create(d, table, BL_MEMORY_DEVICE, "step table", &e->step_buffer));
         e->step_room = steps;
         BL_TRY(bl_stream_write(s, &e->steps, 0, &(step_header){ 0 }, sizeof(step_header))); /* an index: never to be left to chance */
     }
-    BL_TRY(bl_record_create(ks, g, e->plan, e->blocks, &e->steps, &e->whole));
     for (uint32_t i = 0; i < e->whole.count; i++)
         if (bl_kernel_rate(ks, &e->whole.list[i].d) <= 0)
             BL_TRY(measure(e, &e->whole.list[i].d));

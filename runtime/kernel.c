@@ -33,8 +33,10 @@ struct bl_kernels {
     char *cache_dir;
     pipeline *pipes;
     size_t pipe_count, pipe_room;
-    bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
+    bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT], disabled[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
     bool keep_stats;
+    bl_prove_fn prove;
+    void *prover;
     bl_stream *guarded;
     bl_buffer counter;
     bl_commands sentinel;
@@ -124,7 +126,13 @@ bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t)
     const bl_impl *impl = &bl_impls[k];
     const uint32_t lanes = ks->d->limits.invocations, needs = impl->caps | (t == BL_F16 ? BL_CAP_S16 : 0);
     const uint32_t has = ks->d->caps | (lanes >= BL_BIG ? BL_IMPL_BIG : 0);
-    return (impl->types >> t & 1) && spirv[k][t].code && !(needs & ~has) && impl->workgroup <= lanes;
+    return (impl->types >> t & 1) && spirv[k][t].code && !(needs & ~has) && impl->workgroup <= lanes && !ks->disabled[k][t];
+}
+
+void bl_kernel_disable(bl_kernels *ks, bl_kernel k, bl_dtype t)
+{
+    ks->disabled[k][t] = true;
+    ks->used[k][t] = false;
 }
 
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out)
@@ -134,8 +142,12 @@ bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_
             *out = (bl_kernel)k;
             return BL_OK;
         }
-    return bl_fail(BL_ERROR_DEVICE, "%s: no implementation in %s for this problem on %s", bl_op_infos[op].name, bl_dtype_name(t),
-                   ks->d->info.name);
+    bool wrong = false;
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        wrong |= bl_impls[k].op == op && ks->disabled[k][t];
+    return bl_fail(BL_ERROR_DEVICE, "%s: no implementation in %s for this problem on %s%s", bl_op_infos[op].name, bl_dtype_name(t),
+                   ks->d->info.name, !wrong ? "" : t == BL_F16 ? ": they gave wrong results; f32 needs none of them"
+                   : ": they gave wrong results");
 }
 
 static pipeline *known(const bl_kernels *ks, bl_kernel k, bl_dtype t, uint32_t head)
@@ -314,6 +326,25 @@ bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *di
     ks->used[k][t] = true;
 fail:
     return result;
+}
+
+void bl_kernels_set_prover(bl_kernels *ks, bl_prove_fn prove, void *user)
+{
+    ks->prove = prove;
+    ks->prover = user;
+}
+
+bl_result bl_kernel_prove(const bl_kernels *ks, const bl_dispatch *d)
+{
+    return ks->prove ? ks->prove(ks->prover, d->kernel, d->type, bl_op_heads(bl_impls[d->kernel].op, &d->p).head) : BL_OK;
+}
+
+uint64_t bl_kernel_hash(bl_kernel k, bl_dtype t, uint32_t head)
+{
+    const bl_impl *impl = &bl_impls[k];
+    const uint32_t constants[] = { impl->workgroup, impl->tile_m, impl->tile_n, impl->tile_k, head };
+    const uint64_t named = bl_hash(0, impl->name, strlen(impl->name)), built = bl_hash(named, spirv[k][t].code, spirv[k][t].size);
+    return bl_hash(built, constants, sizeof(constants));
 }
 
 /* The pipeline of a dispatch, if it has been made. */

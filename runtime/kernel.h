@@ -15,6 +15,8 @@ void bl_kernels_destroy(bl_kernels **k);  /* writes the cache; sets *k to NULL; 
 
 /* True if the device, with the capabilities in use, runs implementation `k` for storage type `t`, and it was built. */
 bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t);
+/* Takes it out of use, because it computes wrong results here: from now on it is not able. */
+void bl_kernel_disable(bl_kernels *ks, bl_kernel k, bl_dtype t);
 /* The implementation for a problem: the first able one in the table that fits. BL_ERROR_DEVICE if there is none. */
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out);
 
@@ -38,6 +40,15 @@ double bl_dispatch_work(const bl_dispatch *d);
 /* Records one dispatch. Each operand is bound with exactly the range that its view covers.
  * BL_ERROR_DEVICE if an operand is larger than a binding can be. */
 bl_result bl_kernel_record(bl_kernels *ks, bl_commands *c, const bl_dispatch *d);
+
+/* A pipeline that is to be used for the first time, or again; `head`: size of an attention head, else 0. BL_ERROR_MISMATCH: it was wrong
+ * and is disabled, another implementation has to be chosen. Other errors end the work. */
+typedef bl_result (*bl_prove_fn)(void *user, bl_kernel k, bl_dtype t, uint32_t head);
+/* Who is asked by bl_kernel_prove; NULL: every pipeline is taken as it is. `user` must outlive the kernels' use. */
+void bl_kernels_set_prover(bl_kernels *ks, bl_prove_fn prove, void *user);
+bl_result bl_kernel_prove(const bl_kernels *ks, const bl_dispatch *d);
+/* A hash of all that makes a pipeline: its name, code and constants. */
+uint64_t bl_kernel_hash(bl_kernel k, bl_dtype t, uint32_t head);
 
 /* Nanoseconds of one unit of work in the pipeline of a dispatch, as measured on this device; 0 while unknown. */
 double bl_kernel_rate(const bl_kernels *ks, const bl_dispatch *d);

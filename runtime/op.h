@@ -32,6 +32,7 @@ typedef struct bl_op_case {
     const char *name;
     bl_params p;
     float mean, spread;  /* spread 0 means the default, normal(0, 1) */
+    bool turns;          /* the second half of the columns of operand 0 has the opposite mean: sums leave the range of fp16 and return */
 } bl_op_case;
 
 typedef enum bl_access { BL_READ = 1, BL_WRITE = 2 } bl_access;
@@ -75,6 +76,7 @@ typedef struct bl_heads {
     uint32_t images, heads, head, tq, tk;
 } bl_heads;
 bl_heads bl_op_heads(bl_op op, const bl_params *p);
+void bl_op_set_head(bl_op op, bl_params *p, uint32_t head); /* nothing for other ops */
 
 /* Work of a problem, for predicting its time: floating-point operations and bytes moved. */
 double bl_op_work(bl_op op, bl_dtype t, const bl_params *p);

@@ -3,11 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-bl_heads bl_op_heads(bl_op op, const bl_params *p)
+/* Where they are in the block; 0: nowhere. */
+static size_t heads_offset(bl_op op)
 {
     bl_operand o[BL_MAX_OPERANDS];
-    bl_heads out = { 0 };
-    const char *at;
     switch (op) {
     case BL_OP_attention_fwd:
     case BL_OP_attention_probs_fwd:
@@ -17,15 +16,26 @@ bl_heads bl_op_heads(bl_op op, const bl_params *p)
     case BL_OP_attention_bwd_kv:
     case BL_OP_attention_values_bwd_p:
     case BL_OP_attention_values_bwd_v:
-        at = (const char *)(p->v + bl_op_operands(op, o));
-        if (op == BL_OP_attention_values_bwd_p)
-            at += sizeof(uint32_t); /* `given` */
-        memcpy(&out, at, sizeof(out));
-        break;
+        return bl_op_operands(op, o) * sizeof(struct view) + (op == BL_OP_attention_values_bwd_p ? sizeof(uint32_t) : 0); /* `given` */
     default:
-        break;
+        return 0;
     }
+}
+
+bl_heads bl_op_heads(bl_op op, const bl_params *p)
+{
+    const size_t at = heads_offset(op);
+    bl_heads out = { 0 };
+    if (at)
+        memcpy(&out, (const char *)p + at, sizeof(out));
     return out;
+}
+
+void bl_op_set_head(bl_op op, bl_params *p, uint32_t head)
+{
+    const size_t at = heads_offset(op);
+    if (at)
+        memcpy((char *)p + at + offsetof(bl_heads, head), &head, sizeof(head));
 }
 
 /* q or what is shaped like it, k or what is, and kept probabilities. */
@@ -237,6 +247,8 @@ const bl_op_case cases_attention_fwd[] = {
     { CAUSAL("large_scores_causal", 1, 2, 8, 64, 64, 1000) },
     { ATTENTION("large_scores_wide", 1, 1, 164, 20, 300, 200) },
     { ATTENTION("large_mean", 1, 2, 40, 64, 77, 0.158113883f), .mean = 2, .spread = 1 },
+    { ATTENTION("few_queries_160", 1, 2, 160, 5, 70, 0.0790569415f) },
+    { ATTENTION("few_queries_512", 1, 1, 512, 3, 150, 0.0441941738f) },
     { ATTENTION("bench_self_4096x40", 1, 8, 40, 4096, 4096, 0.158113883f) },
     { ATTENTION("bench_cross_4096x40", 1, 8, 40, 4096, 77, 0.158113883f) },
     { ATTENTION("bench_self_1024x40", 1, 8, 40, 1024, 1024, 0.158113883f) },
@@ -279,6 +291,7 @@ const bl_op_case cases_attention_values_fwd[] = {
     { VALUES("head_512", 1, 1, 512, 40, 33) },
     { VALUES("many_keys", 1, 2, 8, 17, 3000) },
     { VALUES("large_mean", 1, 2, 40, 64, 77), .mean = 10, .spread = 1 },
+    { VALUES("few_queries_512", 1, 1, 512, 5, 33) },
     { VALUES("bench_cross_256x160", 2, 8, 160, 256, 77) },
     { VALUES("bench_cross_1024x80", 2, 8, 80, 1024, 77) },
 };
@@ -310,6 +323,8 @@ const bl_op_case cases_attention_values_fwd[] = {
     { CAUSAL_BWD(op, "causal_more_keys", 2, 2, 16, 40, 150, 0.25f), .spread = of }, \
     { CAUSAL_BWD(op, "causal_160", 1, 2, 160, 100, 100, 0.0790569415f), .spread = of }, \
     { CAUSAL_BWD(op, "causal_512", 1, 1, 512, 150, 150, 0.0441941738f), .spread = of }, \
+    { BWD(op, "few_queries_160", 1, 2, 160, 5, 70, 0.0790569415f), .spread = of }, \
+    { BWD(op, "few_queries_512", 1, 1, 512, 3, 80, 0.0441941738f), .spread = of }, \
     { BWD(op, "bench_self_4096x40", 1, 8, 40, 4096, 4096, 0.158113883f), .spread = of }, \
     { BWD(op, "bench_cross_4096x40", 1, 8, 40, 4096, 77, 0.158113883f), .spread = of }, \
     { BWD(op, "bench_self_1024x40", 1, 8, 40, 1024, 1024, 0.158113883f), .spread = of }, \

@@ -123,6 +123,7 @@ const bl_op_case cases_softmax_fwd[] = {
     { ROWS(softmax_fwd, "map_256x75", 256, 75, .scale = 100), .mean = 0.013f, .spread = 0.02f },
     { ROWS(softmax_fwd, "map_1024x75", 1024, 75, .scale = 100), .mean = 0.013f, .spread = 0.02f },
     { ROWS(softmax_fwd, "large_scores", 33, 20, .scale = 30) },
+    { ROWS(softmax_fwd, "beyond_exp", 33, 20, .scale = 30), .mean = 4, .spread = 0.05f }, /* exp of a score overflows */
     { ROWS(softmax_fwd, "negative_scale", 5, 9, .scale = -2) },
     { ROWS(softmax_fwd, "one_column", 7, 1, .scale = 100) },
     { ROWS(softmax_fwd, "one", 1, 1, .scale = 1) },

@@ -14,15 +14,6 @@ typedef struct header {
     uint64_t size, hash;
 } header;
 
-/* FNV-1a, against damage, not tampering: the folder belongs to the user. */
-static uint64_t hash_of(const uint8_t *data, size_t size)
-{
-    uint64_t h = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ data[i]) * 1099511628211u;
-    return h;
-}
-
 static header header_of(const bl_device *d)
 {
     header h = { .magic = "blmpipe", .version = 1, .vendor = d->props.vendorID, .device = d->props.deviceID,
@@ -46,7 +37,7 @@ static size_t sound(const bl_device *d, const uint8_t *data, size_t size)
         return 0;
     memcpy(&found, data, sizeof(found));
     expected.size = size - sizeof(header);
-    expected.hash = hash_of(data + sizeof(header), expected.size);
+    expected.hash = bl_hash(0, data + sizeof(header), expected.size);
     return memcmp(&expected, &found, sizeof(found)) ? 0 : expected.size;
 }
 
@@ -89,7 +80,7 @@ bl_result bl_pipeline_cache_bytes(const bl_device *d, VkPipelineCache cache, uin
     VK_TRY(d->vk.GetPipelineCacheData(d->dev, cache, &count, *data + sizeof(header)));
     header h = header_of(d);
     h.size = count;
-    h.hash = hash_of(*data + sizeof(header), count);
+    h.hash = bl_hash(0, *data + sizeof(header), count);
     memcpy(*data, &h, sizeof(h));
     *size = sizeof(header) + count;
     return BL_OK;

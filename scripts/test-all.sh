@@ -28,7 +28,10 @@ absent() { # name, why
     # shellcheck disable=SC2254
     case $1 in $pattern) printf '%-24s %-8s %8s   %s\n' "$1" absent "" "$2" >>"$logs/table" ;; esac
 }
-summary() { grep -hE 'tests passed|rows, [0-9]+ failed|[0-9]+ passed, [0-9]+ failed|values differ|GPUs, ' "$logs/$1.log" | tail -n 1; }
+summary() {
+    grep -hE 'tests passed|(rows|passed), [0-9]+ failed|wrong shaders noticed|kernels give the known|values differ|GPUs, ' \
+        "$logs/$1.log" | tail -n 1
+}
 ctest_in() { dir=$1; shift; ctest --test-dir "$dir" --output-on-failure "$@"; }
 build_and_test() { dir=$1; shift; sh scripts/build.sh "$dir" -DBLEMISH_WERROR=ON "$@" && ctest_in "$dir"; }
 asan() {
@@ -75,6 +78,8 @@ for bits in 128 256 512; do
 done
 row reorderings env BLEMISH_REORDERINGS=1000 $bin/test_order
 row kernels-base $bin/check --caps base
+row selftest $bin/blemish selftest --no-cache --progress none
+row mutants sh tests/mutants.sh $bin/mutants shaders $bin/spirv all
 row defence env BLEMISH_THOROUGH=6 $bin/test_defence
 row faults env BLEMISH_FAULTS=10 $bin/test_faults
 row fuzz sh scripts/fuzz.sh 20s

@@ -48,6 +48,7 @@ static inline bl_result open_context(const char *caps, bl_precision precision, b
     o.device = getenv("BLEMISH_DEVICE");
     o.caps = caps;
     o.precision = precision;
+    o.no_selftest = 1; /* test_selftest.c has it; here submissions and memory are counted */
     o.progress = on_progress;
     o.cancel = on_cancel;
     o.user = &watch;

@@ -440,6 +440,7 @@ static void its_memory_is_planned_and_kept(void **state)
         co.device = getenv("BLEMISH_DEVICE");
         co.precision = BL_PRECISION_F32;
         co.max_memory = allowed;
+        co.no_selftest = 1;
         assert_int_equal(bl_context_create(&co, &c), BL_OK);
         if (bl_model_open(c, good, &m) != BL_OK || bl_model_open_clip(m, clip_dir) != BL_OK)
             fail_msg("%s", bl_last_error());

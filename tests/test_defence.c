@@ -557,8 +557,8 @@ static uint32_t files_in(const char *dir)
 /* `blemish generate` in this process; the exit code. */
 static int generate(const char *out)
 {
-    const char *args[] = { "generate", "--quiet", "--no-cache", "--model", good, "--prompt", PROMPT, "--steps", "2", "--seed", "7",
-                           "--precision", "f32", "--out", out, NULL };
+    const char *args[] = { "generate", "--quiet", "--no-cache", "--no-selftest", "--model", good, "--prompt", PROMPT, "--steps", "2",
+                           "--seed", "7", "--precision", "f32", "--out", out, NULL };
     char *argv[BL_COUNT(args)];
     memcpy(argv, args, sizeof(args));
     optind = 1; /* of getopt */

@@ -180,6 +180,7 @@ static void recomputation_keeps_the_bytes(void **state)
         with.caps = getenv("BLEMISH_CAPS");
         with.precision = BL_PRECISION_F32;
         with.max_memory = limit;
+        with.no_selftest = 1;
         assert_int_equal(bl_context_create(&with, &c), BL_OK);
         assert_int_equal(bl_model_open(c, good, &m), BL_OK);
         const bl_result result = bl_generate(m, &o, &small);

@@ -11,6 +11,7 @@ static bl_context *open_with(const char *caps, uint64_t max_memory)
     o.caps = caps;
     o.precision = BL_PRECISION_F32;
     o.max_memory = max_memory;
+    o.no_selftest = 1;
     if (bl_context_create(&o, &c) != BL_OK)
         fail_msg("%s", bl_last_error());
     return c;

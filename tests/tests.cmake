@@ -1,5 +1,5 @@
 # --- kernels: every case of every op, and the bench; whole networks: what they cost --
-foreach(NAME check measure host_side)
+foreach(NAME check measure host_side mutants)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
@@ -8,6 +8,12 @@ foreach(NAME check measure host_side)
 endforeach()
 add_test(NAME kernels COMMAND check)
 set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 2400)
+
+# --- does the self-test notice wrong shaders? scripts/test-all.sh tries all of them ---
+if(NOT BLEMISH_SPIRV_DIR)
+  add_test(NAME mutants COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/mutants.sh $<TARGET_FILE:mutants> ${CMAKE_SOURCE_DIR}/shaders ${SPIRV_DIR})
+  set_tests_properties(mutants PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS selftest)
+endif()
 
 # --- the rules of the tree; sanitizers add symbols of their own to the library ---
 add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CMAKE_SOURCE_DIR}
@@ -111,7 +117,7 @@ foreach(NAME test_defence test_guide test_order test_size)
 endforeach()
 
 # The command line is tested as built.
-foreach(NAME test_cli test_cli_bench test_cli_demo test_cli_guided test_cli_model test_cli_sheet test_hostile)
+foreach(NAME test_cli test_cli_bench test_cli_demo test_cli_doctor test_cli_guided test_cli_model test_cli_sheet test_hostile)
   if(TARGET ${NAME} AND TARGET blemish-cli)
     target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
     add_dependencies(${NAME} blemish-cli)
