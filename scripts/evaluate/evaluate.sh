@@ -3,9 +3,9 @@
 #   sh scripts/evaluate/evaluate.sh [MODEL]        default: models/demo
 # Goes on where it was stopped. Everything is kept in build/evaluation, or the folder WORK.
 # PYTHON    a Python with numpy, scipy, Pillow and torch; default: python3
-# STEPS     of the scheduler, the same for every method: default 20, of which 18 run at strength 0.9
-# STRENGTH GUIDANCE      of every method: default 0.9 and 12
-# LAMBDA    of cut: default 30
+# STEPS     of the scheduler, the same for every method: default 20, of which 16 run at strength 0.8
+# STRENGTH GUIDANCE      of every method: default 0.8 and 9
+# CUT       options of cut: default "--lambda 60 --inner 2"
 # PAIRS PHOTOS SEEDS     size of the grid: defaults 27, 5 and 4, which are 540 pictures
 # FEW       pictures of anomalyany, which is slow: default 40
 # WHOLE     pictures made once more without the photo's own pixels around them: default 80
@@ -17,7 +17,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 model=${1:-models/demo} python=${PYTHON:-python3} work=${WORK:-build/evaluation} here=scripts/evaluate
-steps=${STEPS:-20} strength=${STRENGTH:-0.9} guidance=${GUIDANCE:-12} lambda=${LAMBDA:-30} few=${FEW:-40} limit=${LIMIT:-0}
+steps=${STEPS:-20} strength=${STRENGTH:-0.8} guidance=${GUIDANCE:-9} few=${FEW:-40} limit=${LIMIT:-0}
 export OMP_NUM_THREADS="${THREADS:-2}"
 mkdir -p "$work"
 
@@ -26,7 +26,7 @@ make() {
     "$python" $here/run.py "$work" --model "$model" --blemish "${BLEMISH:-build/blemish}" --steps "$steps" --strength "$strength" \
         --guidance "$guidance" --at-once "${AT_ONCE:-1}" "$@"
 }
-own() { case $1 in cut) echo "--lambda $lambda" ;; esac; } # options of a method
+own() { case $1 in cut) echo "${CUT:---lambda 60 --inner 2}" ;; esac; } # options of a method
 
 say the list of pictures
 [ -f "$work/grid/jobs.json" ] || "$python" $here/grid.py "$work" --pairs "${PAIRS:-27}" --photos "${PHOTOS:-5}" --seeds "${SEEDS:-4}"

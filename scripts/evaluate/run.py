@@ -93,8 +93,8 @@ def main():
     program = Path(__file__).resolve().parents[2] / "build/blemish"
     p.add_argument("--blemish", type=Path, default=program, help="the program; default: build/blemish")
     p.add_argument("--steps", type=int, default=20, help="default: 20")
-    p.add_argument("--strength", type=float, default=0.9, help="default: 0.9")
-    p.add_argument("--guidance", type=float, default=12, help="default: 12")
+    p.add_argument("--strength", type=float, default=0.8, help="default: 0.8")
+    p.add_argument("--guidance", type=float, default=9, help="default: 9")
     p.add_argument("--detail", action="store_true", help="give the renderer's longer description, too")
     p.add_argument("--match", metavar="NAME", help="so many steps more that a picture takes as long as one of NAME did: both NAME and this "
                    "method's own folder must be there, for their seconds")
