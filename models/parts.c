@@ -193,7 +193,8 @@ static bool has_net(const bl_tensors *t, bl_net_kind net)
 
 /* Those of the published checkpoints, which a single file does not tell. */
 static const bl_scheduler_config published = { .kind = BL_SCHEDULER_PNDM, .spacing = BL_SPACING_LEADING, .betas = BL_BETAS_SCALED_LINEAR,
-    .beta_start = 0.00085, .beta_end = 0.012, .train_steps = 1000, .steps_offset = 1, .alpha_given = true };
+    .beta_start = 0.00085, .beta_end = 0.012, .train_steps = 1000, .steps_offset = 1, .alpha_given = true,
+    .final_sigma_zero = true };
 
 static bl_result open_single(const char *path, const bl_model_options *o, bl_parts *p, const bl_safetensors **file)
 {

@@ -41,7 +41,7 @@ static const char *const fields[BL_OP_COUNT] = {
 /* The same name means the same everywhere. */
 static const char floats[] = " eps scale value target edge centre shift last ";
 static const char may_be_zero[] = " given act causal pad pad_y up mean per_step ";
-static const char *const activations[] = { "none", "silu", "gelu", "quick_gelu" };
+static const char *const activations[] = { "none", "silu", "gelu", "quick_gelu", "relu", "tanh_3" };
 
 const char *bl_op_fields(bl_op op) { return fields[op]; }
 
@@ -178,7 +178,7 @@ static bl_result parse_one(bl_op op, const char *text, size_t length, bl_params 
     if (strspn(value, "0123456789") != digits || *end || whole > LARGEST || (!whole && !zero))
         return bl_fail(BL_ERROR_USAGE, "%.*s=%s: must be a whole number, %d to %d", (int)name, text, value, !zero, LARGEST);
     if (listed("act", text, name) && whole >= BL_COUNT(activations))
-        return bl_fail(BL_ERROR_USAGE, "act=%s: must be one of none, silu, gelu, quick_gelu", value);
+        return bl_fail(BL_ERROR_USAGE, "act=%s: must be one of none, silu, gelu, quick_gelu, relu, tanh_3", value);
     *f = (uint32_t)whole;
     return BL_OK;
 }

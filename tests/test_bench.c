@@ -69,7 +69,7 @@ static void test_parse(void **state)
         { BL_OP_matmul_fwd, "m=-1", "must be a whole number" },
         { BL_OP_matmul_fwd, "m=1e3", "must be a whole number" },
         { BL_OP_matmul_fwd, "m=99999999999999999999", "must be a whole number" },
-        { BL_OP_matmul_fwd, "act=relu", "must be a whole number" },
+        { BL_OP_matmul_fwd, "act=leaky", "must be a whole number" },
         { BL_OP_matmul_fwd, "act=9", "must be one of none, silu" },
         { BL_OP_matmul_fwd, "given=x", "must name optional operands" },
         { BL_OP_matmul_fwd, "given=b+", "must name optional operands" },

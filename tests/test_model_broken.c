@@ -53,7 +53,7 @@ static const struct { deed deed; const char *what, *key, *value; int how; const 
     { SET, UNET_JSON, "layers_per_block", "2", 0, "\"down_blocks.0.resnets.1.norm1." },
     { SET, UNET_JSON, "cross_attention_dim", "32", 0, "a text embedding of 32 channels, the text encoder makes 16" },
     { SET, UNET_JSON, "sample_size", "[32,32]", 0, "\"sample_size\" is an array" },
-    { SET, VAE_JSON, "_class_name", "\"AutoencoderTiny\"", 0, "a AutoencoderTiny is not an autoencoder" },
+    { SET, VAE_JSON, "_class_name", "\"AsymmetricAutoencoderKL\"", 0, "a AsymmetricAutoencoderKL is not an autoencoder" },
     { SET, VAE_JSON, "latent_channels", "8", 0, "expects 4 latent channels, the autoencoder makes 8" },
     { SET, VAE_JSON, "scaling_factor", "0", 0, "scaling_factor 0" },
     { SET, VAE_JSON, "scaling_factor", "\"1\"", 0, "\"scaling_factor\" is a string" },
