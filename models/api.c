@@ -57,6 +57,8 @@ static bl_result create_context(const bl_context_options *options, const bl_vulk
     BL_TRY(bl_kernels_guard(c->kernels, c->stream));
     if (!options->no_selftest)
         BL_TRY(bl_prover_create(c->kernels, c->stream, options->cache_dir, warn, c, &c->prover));
+    if (c->device->software)
+        bl_kernels_set_prover(c->kernels, NULL, NULL); /* only when asked: it takes minutes there */
     bl_stream_set_interrupt(c->stream, options->cancel, options->user);
     return BL_OK;
 fail:

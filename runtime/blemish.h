@@ -153,7 +153,7 @@ typedef struct bl_context_options {
     uint64_t max_memory;     /* bytes of device memory held at most; 0: as much as the driver reports free for this process */
     /* Kernels are used once they have computed known answers on this device with this driver: see bl_selftest. What was right is kept in
      * cache_dir. A wrong one that needs an optional capability is left out, with a warning that names it; a wrong one that needs none is
-     * BL_ERROR_DEVICE. 1: no such test. */
+     * BL_ERROR_DEVICE. 1: no such test. A processor is not tested unasked: it takes minutes there. */
     int no_selftest;
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
     void (*log)(void *user, bl_log_level level, const char *text);
