@@ -31,6 +31,8 @@ static bool parse(const uint8_t *data, size_t size)
 {
     size_t at = 2;
     for (count = 0; count < SEGMENTS && at + 4 <= size && data[at] == 0xff; count++) {
+        while (at + 4 < size && data[at + 1] == 0xff) /* fill bytes */
+            at++;
         const size_t n = (size_t)data[at + 2] << 8 | data[at + 3];
         if (data[at + 1] == 0xd9)
             return count > 0;
