@@ -1,11 +1,12 @@
-/* A Vulkan layer that loses the device: the BLEMISH_LOSE_AT-th vkQueueSubmit of the process, counted from 1, and every later call on that
- * VkDevice's queue return VK_ERROR_DEVICE_LOST, as after a driver's reset; devices created later work. Put in front of any program by
+/* A Vulkan layer that loses the device: once the file BLEMISH_LOSE_AFTER is there, the tenth vkQueueSubmit, and every later call on that
+ * VkDevice's queue, return VK_ERROR_DEVICE_LOST, as after a driver's reset; devices created later work. Put in front of any program by
  * VK_INSTANCE_LAYERS and VK_LAYER_PATH (Vulkan-Loader, LoaderLayerInterface.md): install.sh does so with an installed library. For one
- * instance and one device at a time. Prints a line when it strikes, and how many submissions there were when it is unloaded, which loaders
- * do with the instance; then it counts anew. */
+ * instance and one device at a time. Prints a line when it strikes. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <vulkan/vulkan.h>
 #include <vulkan/vk_layer.h>
 
@@ -20,10 +21,11 @@ static VkDevice lost;
 
 static VKAPI_ATTR VkResult VKAPI_CALL submit(VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence)
 {
-    const char *at = getenv("BLEMISH_LOSE_AT");
-    if (++submissions == atoi(at ? at : "0")) {
+    const char *after = getenv("BLEMISH_LOSE_AFTER");
+    if (after && !access(after, F_OK) && ++submissions == 10) {
         lost = device;
-        fprintf(stderr, "losing_layer: the device is lost at submission %d\n", submissions);
+        unsetenv("BLEMISH_LOSE_AFTER"); /* once: loaders unload a layer with its instance, and it would count anew */
+        fprintf(stderr, "losing_layer: the device is lost\n");
     }
     return lost && lost == device ? VK_ERROR_DEVICE_LOST : queue_submit(queue, count, infos, fence);
 }
@@ -32,8 +34,6 @@ static VKAPI_ATTR VkResult VKAPI_CALL wait(VkDevice d, uint32_t count, const VkF
 {
     return d == lost ? VK_ERROR_DEVICE_LOST : wait_for_fences(d, count, fences, all, timeout);
 }
-
-__attribute__((destructor)) static void count(void) { fprintf(stderr, "losing_layer: %d submissions\n", submissions); }
 
 /* The loader's link to the next layer; advanced for that one. */
 #define LINK(type, kind, info) \
