@@ -141,8 +141,8 @@ static bl_result fill_in_method(job *j)
     uint32_t used = c->text.positions;
     if (bl_tokenizer_pad(c->tokenizer) != bl_tokenizer_eos(c->tokenizer)) {
         int32_t *ids = bl_alloc(c->text.positions, sizeof(*ids));
-        const bl_result encoded = ids ? bl_tokenizer_encode_padded(c->tokenizer, j->words.prompt, c->text.positions, ids,
-                                                                   &used) : BL_ERROR_MEMORY;
+        const bl_result encoded = ids ? bl_tokenizer_encode_padded(c->tokenizer, j->words.prompt, c->text.positions, ids, &used)
+                                      : bl_fail(BL_ERROR_MEMORY, "no host memory for a prompt");
         bl_free(ids);
         BL_TRY(encoded);
     }

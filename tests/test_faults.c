@@ -8,7 +8,7 @@
 #include "failing_memory.h"
 #include "model_session.h"
 
-enum { SAMPLE = 25 }; /* places of a kind that are tried, about */
+enum { SAMPLE = 100, SAMPLE_CALLS = 20 }; /* places of a kind that are tried, about; of the Vulkan calls, with each error */
 
 enum { WORDS, GUIDED, JOBS };
 static const char *const job_names[] = { "words", "photo, mask and guided words" };
@@ -180,10 +180,10 @@ static void expect_clean_end(int job, const fault *f, const char *when)
 
 /* --- every place ---------------------------------------------------------------------------------------------------------------- */
 
-static int stride(int places)
+static int stride(table t, int places)
 {
     const char *given = getenv("BLEMISH_FAULTS");
-    return given ? BL_MAX(atoi(given), 1) : BL_MAX(places / SAMPLE, 1) | 1;
+    return given ? BL_MAX(atoi(given), 1) : BL_MAX(places / (t == VULKAN ? SAMPLE_CALLS : SAMPLE), 1) | 1;
 }
 
 /* Fails at places of one kind, and says how many. */
@@ -191,7 +191,7 @@ static void fail_everywhere(int job, table t, const char *what, int error, int p
 {
     int tried = 0, errors_seen = 0;
     for (int on = 0; on < 2; on++) {
-        const int step = stride(places);
+        const int step = stride(t, places);
         for (int n = on % step; n < places; n += step, tried++) {
             const fault f = { t, n, on, error };
             char when[160];
