@@ -20,24 +20,17 @@ static bl_result check_options(const char *function, const bl_context *c, const 
     return BL_OK;
 }
 
-static bl_bench_target target_of(bl_context *c) { return (bl_bench_target){ c->device, c->stream, on_progress, c }; }
-
-bl_result bl_bench_peak(bl_context *c, const bl_bench_options *o)
+static bl_result measure(const char *function, bl_context *c, const bl_bench_options *o,
+                         bl_result (*bench)(const bl_bench_target *target, const bl_bench_options *o))
 {
-    const bl_result checked = check_options("bl_bench_peak", c, o);
+    const bl_result checked = check_options(function, c, o);
     if (checked != BL_OK)
         return checked;
-    const bl_bench_target target = target_of(c);
-    return bl_bench_peaks(&target, o);
+    const bl_bench_target target = { c->device, c->stream, on_progress, c };
+    return bench(&target, o);
 }
 
-bl_result bl_bench_shader(bl_context *c, const bl_bench_options *o)
-{
-    const bl_result checked = check_options("bl_bench_shader", c, o);
-    if (checked != BL_OK)
-        return checked;
-    const bl_bench_target target = target_of(c);
-    return bl_bench_shaders(&target, o);
-}
+bl_result bl_bench_peak(bl_context *c, const bl_bench_options *o) { return measure("bl_bench_peak", c, o, bl_bench_peaks); }
+bl_result bl_bench_shader(bl_context *c, const bl_bench_options *o) { return measure("bl_bench_shader", c, o, bl_bench_shaders); }
 
 const char *bl_kernel_version(void) { return bl_kernels_sum(); }

@@ -72,6 +72,22 @@ static void blur(float *a, float *scratch, uint32_t w, uint32_t h, uint32_t r)
     }
 }
 
+/* Adds to the n pixels on the stack, which are marked seen, all that is connected to them, by 4 neighbours of `value`. Returns how many are
+ * on the stack then. */
+static size_t flood(const uint8_t *mask, uint32_t w, uint32_t h, uint8_t value, uint8_t *seen, uint32_t *stack, size_t n)
+{
+    for (size_t done = 0; done < n; done++) {
+        const uint32_t p = stack[done], x = p % w, y = p / w;
+        const uint32_t near[4] = { x ? p - 1 : p, x + 1 < w ? p + 1 : p, y ? p - w : p, y + 1 < h ? p + w : p };
+        for (int k = 0; k < 4; k++)
+            if (!seen[near[k]] && mask[near[k]] == value) {
+                seen[near[k]] = 1;
+                stack[n++] = near[k];
+            }
+    }
+    return n;
+}
+
 bool bl_drop_small(uint8_t *mask, uint32_t w, uint32_t h, uint8_t value, size_t least)
 {
     const size_t count = (size_t)w * h;
@@ -80,22 +96,35 @@ bool bl_drop_small(uint8_t *mask, uint32_t w, uint32_t h, uint8_t value, size_t 
     for (size_t i = 0; seen && stack && i < count; i++) {
         if (seen[i] || mask[i] != value)
             continue;
-        size_t n = 0, done = 0;
         seen[i] = 1;
-        stack[n++] = (uint32_t)i;
-        while (done < n) { /* the region stays on the stack */
-            const uint32_t p = stack[done++], x = p % w, y = p / w;
-            const uint32_t near[4] = { x ? p - 1 : p, x + 1 < w ? p + 1 : p, y ? p - w : p, y + 1 < h ? p + w : p };
-            for (int k = 0; k < 4; k++)
-                if (!seen[near[k]] && mask[near[k]] == value) {
-                    seen[near[k]] = 1;
-                    stack[n++] = near[k];
-                }
-        }
+        stack[0] = (uint32_t)i;
+        const size_t n = flood(mask, w, h, value, seen, stack, 1);
         for (size_t k = 0; k < n && n < least; k++)
             mask[stack[k]] = (uint8_t)(255 - value);
     }
     const bool ok = seen && stack;
+    bl_free(seen);
+    bl_free(stack);
+    return ok;
+}
+
+/* Keeps the regions of mask, by 4 neighbours, in which some weight reaches `least`. False without memory. */
+static bool keep_heavy(uint8_t *mask, const float *weight, uint32_t w, uint32_t h, float least)
+{
+    const size_t count = (size_t)w * h;
+    uint8_t *seen = bl_alloc(count, 1);
+    uint32_t *stack = bl_alloc(count, sizeof(*stack));
+    const bool ok = seen && stack;
+    size_t n = 0;
+    for (size_t i = 0; ok && i < count; i++)
+        if (mask[i] && weight[i] >= least) {
+            seen[i] = 1;
+            stack[n++] = (uint32_t)i;
+        }
+    if (ok)
+        flood(mask, w, h, 255, seen, stack, n);
+    for (size_t i = 0; ok && i < count; i++)
+        mask[i] = seen[i] ? 255 : 0;
     bl_free(seen);
     bl_free(stack);
     return ok;
@@ -114,34 +143,6 @@ static float apart(const uint8_t *a, const uint8_t *b)
     return ((fabsf(r) + fabsf(g) + fabsf(l)) / 3 + fabsf(0.299f * r + 0.587f * g + 0.114f * l)) / (2 * 255);
 }
 
-/* Keeps the regions of mask, by 4 neighbours, in which some weight reaches `least`. False without memory. */
-static bool keep_heavy(uint8_t *mask, const float *weight, uint32_t w, uint32_t h, float least)
-{
-    const size_t count = (size_t)w * h;
-    uint32_t *stack = bl_alloc(count, sizeof(*stack));
-    size_t n = 0, done = 0;
-    for (size_t i = 0; stack && i < count; i++) {
-        if (!mask[i] || weight[i] < least)
-            continue;
-        mask[i] = 1;
-        stack[n++] = (uint32_t)i;
-    }
-    while (done < n) {
-        const uint32_t p = stack[done++], x = p % w, y = p / w;
-        const uint32_t near[4] = { x ? p - 1 : p, x + 1 < w ? p + 1 : p, y ? p - w : p, y + 1 < h ? p + w : p };
-        for (int k = 0; k < 4; k++)
-            if (mask[near[k]] == 255) {
-                mask[near[k]] = 1;
-                stack[n++] = near[k];
-            }
-    }
-    for (size_t i = 0; stack && i < count; i++)
-        mask[i] = mask[i] == 1 ? 255 : 0;
-    const bool ok = stack;
-    bl_free(stack);
-    return ok;
-}
-
 bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const float *attention, uint32_t mh, uint32_t mw,
                          const float *allowed, uint32_t mask_h, uint32_t mask_w, bl_image *mask)
 {
@@ -158,8 +159,8 @@ bl_result bl_change_mask(const bl_image *made, const bl_image *plain, const floa
     int raw = 0; /* the largest difference that counts, before smoothing hides a small one */
     for (size_t i = 0; i < count; i++) {
         change[i] = apart(made->pixels + 3 * i, plain->pixels + 3 * i);
-        for (size_t k = 3 * i; k < 3 * i + 3; k++)
-            if (may_change(allowed, mask_h, mask_w, (uint32_t)(i % w), (uint32_t)(i / w), w, h))
+        if (may_change(allowed, mask_h, mask_w, (uint32_t)(i % w), (uint32_t)(i / w), w, h))
+            for (size_t k = 3 * i; k < 3 * i + 3; k++)
                 raw = BL_MAX(raw, abs(made->pixels[k] - plain->pixels[k]));
     }
     blur(change, weight, w, h, BL_MAX(BL_MIN(w, h) / 128, 2));
