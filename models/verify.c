@@ -147,18 +147,12 @@ void bl_expect_picture(bl_verifier *v, const char *name, const bl_image *got, do
 /* --- files ---------------------------------------------------------------------------------------------------------- */
 
 /* Why nothing looked at a tensor. */
-static const char *reason_for(const bl_verifier *v, const char *name)
+static const char *reason_for(const bl_verifier *v)
 {
-    static const struct { const char *part, *why; } reasons[] = {
-        { "dpmpp", "DPM-Solver++ is not built yet" }, { "euler", "Euler is not built yet" },
-    };
     if (bl_safetensors_metadata(v->file, "clip") && !v->clip)
         return "needs --clip";
     if (!v->checkpoint)
         return "needs --model";
-    for (size_t i = 0; i < BL_COUNT(reasons); i++)
-        if (strstr(name, reasons[i].part))
-            return reasons[i].why;
     return "no stage here computes it";
 }
 
@@ -202,7 +196,7 @@ static bl_result verify_file(bl_verifier *v, const char *path)
     for (size_t i = 0; i < bl_safetensors_count(file); i++)
         if (!v->seen[i]) {
             const char *name = bl_safetensors_at(file, i)->name;
-            bl_skip(v, name, *why ? why : reason_for(v, name));
+            bl_skip(v, name, *why ? why : reason_for(v));
         }
 fail:
     bl_free(v->seen);
