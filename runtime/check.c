@@ -282,14 +282,13 @@ fail:
 
 /* --- comparing ----------------------------------------------------------------------------------------------------------- */
 
-/* Half an ulp of the storage type for the rounding of the result; a few operations beside the sum, and sums, which grow with the root of
- * their length; ill-conditioned inputs count. Where the mean turns, a sum reaches mean^2 depth / 2 before it comes back to mean
- * sqrt(depth). */
+/* Half an ulp of the storage type for the rounding of the result; sums grow with the root of their length; ill-conditioned inputs count.
+ * Where the mean turns, a sum reaches mean^2 depth / 2 before it comes back to mean sqrt(depth). */
 static double allowed(const bl_problem *q, const bl_problem_array *a, double want, double rms)
 {
     const double depth = (double)bl_op_infos[q->op].depth(&q->p), mean = fabs(q->c->mean) / (q->c->spread ? (double)q->c->spread : 1);
     const double cond = 1 + mean * (q->c->turns ? sqrt(depth) / 2 : 1);
-    const double sums = 2e-7 * (6 + sqrt(depth)) * cond;
+    const double sums = 2e-7 * (2 + sqrt(depth)) * cond;
     const double rounding = a->half ? 0x1p-11 : 0;
     return sums * (rms + fabs(want)) + rounding * fabs(want) + (a->half ? 0x1p-25 : 1e-30);
 }
@@ -308,14 +307,10 @@ static bl_result compare_part(const bl_problem *q, const bl_params *part, uint32
         for (uint32_t c = 0; c < e.cols; c++)
             sum += pow(a->ref[bl_at(&v, r, c)], 2);
     const double rms = sqrt(sum / ((double)e.rows * e.cols));
-    for (uint32_t r = 0; r < e.rows; r++) {
-        double row = 0; /* a norm of few and nearly equal values makes its row much larger than others, and its errors */
-        for (uint32_t c = 0; c < e.cols; c++)
-            row += pow(a->ref[bl_at(&v, r, c)], 2);
-        row = sqrt(row / e.cols);
+    for (uint32_t r = 0; r < e.rows; r++)
         for (uint32_t c = 0; c < e.cols; c++) {
             const size_t at = bl_at(&v, r, c);
-            const double g = load(a, got, at), share = fabs(g - a->ref[at]) / allowed(q, a, a->ref[at], fmax(rms, row));
+            const double g = load(a, got, at), share = fabs(g - a->ref[at]) / allowed(q, a, a->ref[at], rms);
             if (!(share <= worst)) { /* also true for NaN */
                 worst = share;
                 worst_got = g;
@@ -324,7 +319,6 @@ static bl_result compare_part(const bl_problem *q, const bl_params *part, uint32
                 at_c = c;
             }
         }
-    }
     if (!(worst <= *used))
         *used = worst;
     return worst <= q->slack ? BL_OK
