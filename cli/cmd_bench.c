@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct bench_values {
     model_values model;
@@ -47,21 +46,10 @@ static const char *format_of(const bench_values *v)
     return v->out ? "json" : "table";
 }
 
-/* A complete file under its name, or what was there before. */
-static bl_result write_file(const job *j, const char *path, bool (*write)(const job *j, FILE *out))
+static bl_result write_file(const job *j, const char *path, bool (*write)(const void *job, FILE *out))
 {
-    picture_set set = { 0 };
-    const char *part = picture_set_add(&set, path);
-    FILE *f = part ? fopen(part, "wx") : NULL;
-    bool ok = f && write(j, f);
-    if (f && (fflush(f) || fsync(fileno(f))))
-        ok = false;
-    if (f && fclose(f))
-        ok = false;
-    ok = ok && picture_set_name(&set);
-    const int reason = errno;
-    picture_set_end(&set);
-    return ok ? BL_OK : session_note(j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", path, strerror(reason));
+    return picture_write_file(path, write, j) ? BL_OK
+        : session_note(j->s, BL_ERROR_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
 }
 
 static const bench_column *columns_of(const job *j)
@@ -69,8 +57,17 @@ static const bench_column *columns_of(const job *j)
     return !strcmp(j->what, "compare") ? bench_columns_compared : bench_columns_measured;
 }
 
-static bool write_results(const job *j, FILE *out) { return bench_write(&j->results, format_of(j->values), columns_of(j), out); }
-static bool write_plot(const job *j, FILE *out) { return bench_plot(&j->results, out); }
+static bool write_results(const void *of, FILE *out)
+{
+    const job *j = of;
+    return bench_write(&j->results, format_of(j->values), columns_of(j), out);
+}
+
+static bool write_plot(const void *of, FILE *out)
+{
+    const job *j = of;
+    return bench_plot(&j->results, out);
+}
 
 /* Results where they are wanted: in a file, and readable on stdout. */
 static bl_result deliver(const job *j)

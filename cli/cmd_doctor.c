@@ -73,7 +73,7 @@ static void print_device(const json_t *d)
 {
     char heap[16], spare[16], shared[16], binding[16], allocation[16];
     const json_t *memory = json_object_get(d, "memory"), *limits = json_object_get(d, "limits"), *quirk;
-    const json_t *timestamps = json_object_get(d, "timestamps");
+    const json_t *timestamps = json_object_get(d, "timestamps"), *tuning = json_object_get(d, "tuning");
     const double right = number_at(json_object_get(d, "selftest"), "right"), bits = number_at(timestamps, "bits");
     size_t i;
     print_line("%s", "");
@@ -99,6 +99,10 @@ static void print_device(const json_t *d)
         print_entry("  self-test", "%.0f kernels are known to be right with this driver", right);
     else
         print_entry("  self-test", "none yet with this driver ('blemish selftest')");
+    if (json_is_true(json_object_get(tuning, "there")))
+        print_entry("  tuning", "in use: %.0f choices are not the default", number_at(tuning, "choices"));
+    else
+        print_entry("  tuning", "none with this driver and these kernels ('blemish tune')");
     json_array_foreach(json_object_get(d, "quirks"), i, quirk)
         print_entry(i ? "" : "  known", "- %s %s", text_at(quirk, "text"), text_at(quirk, "link"));
 }
@@ -215,7 +219,7 @@ const command command_doctor = {
     .name = "doctor", .summary = "what may matter when something does not work, to paste into a report", .usage = "[options]",
     .text = "Prints what Vulkan is there: loader, drivers, devices with their memory,\n"
             "limits and tiers, and why a tier is not there; what resets a busy device, what\n"
-            "is known of the driver, what the self-test found, where the cache is. Nothing\n"
-            "is computed. Exit code 5 without a device that can be used.",
+            "is known of the driver, what the self-test and tune found, where the cache\n"
+            "is. Nothing is computed. Exit code 5 without a device that can be used.",
     .options = options, .option_count = sizeof(options) / sizeof(options[0]), .run = run,
 };

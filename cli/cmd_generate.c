@@ -133,7 +133,7 @@ static bl_generate_options options_of(job *j, uint64_t seed)
 static bl_result check_names(job *j, char *names[PICTURE_FILES])
 {
     const generate_values *v = j->values;
-    const char *const in[] = { v->photo, mask_is_file(v) ? v->mask : NULL };
+    const char *const in[] = { v->photo, mask_is_file(v) ? v->mask : NULL, v->on.plan };
     char reason[768];
     for (int i = 0; i < PICTURE_FILES; i++) {
         if (!names[i])

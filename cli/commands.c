@@ -4,7 +4,7 @@
 
 const command *const commands[] = {
     &command_generate, &command_sheet, &command_devices, &command_inspect, &command_tokens, &command_verify, &command_bench,
-    &command_selftest, &command_doctor, &command_version, &command_help, &command_completion,
+    &command_tune, &command_selftest, &command_doctor, &command_version, &command_help, &command_completion,
 };
 const size_t command_count = sizeof(commands) / sizeof(commands[0]);
 

@@ -4,7 +4,7 @@
 #include "options.h"
 
 extern const command command_generate, command_sheet, command_devices, command_inspect, command_tokens, command_verify, command_bench,
-    command_selftest, command_doctor, command_version, command_help, command_completion;
+    command_tune, command_selftest, command_doctor, command_version, command_help, command_completion;
 
 /* All of them, in the order of the overview. */
 extern const command *const commands[];

@@ -188,3 +188,20 @@ void picture_set_end(picture_set *set)
     }
     *set = (picture_set){ 0 };
 }
+
+bool picture_write_file(const char *path, bool (*write)(const void *user, FILE *out), const void *user)
+{
+    picture_set set = { 0 };
+    const char *part = picture_set_add(&set, path);
+    FILE *f = part ? fopen(part, "wx") : NULL;
+    bool ok = f && write(user, f);
+    if (f && (fflush(f) || fsync(fileno(f))))
+        ok = false;
+    if (f && fclose(f))
+        ok = false;
+    ok = ok && picture_set_name(&set);
+    const int reason = errno;
+    picture_set_end(&set);
+    errno = reason;
+    return ok;
+}

@@ -1,5 +1,6 @@
 #include "session.h"
 #include "output.h"
+#include "plan.h"
 #include "signals.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -97,7 +98,12 @@ void session_begin(session *s, const command *c, const session_options *on)
 bl_result session_open(session *s)
 {
     const session_options *on = s->on;
-    char cache[SESSION_PATH_MAX];
+    char cache[SESSION_PATH_MAX], *plan = NULL;
+    if (on->plan) {
+        const bl_result result = plan_read(s, on->plan, &plan);
+        if (result != BL_OK)
+            return result;
+    }
     bl_context_options options = BL_CONTEXT_OPTIONS_INIT;
     options.device = on->device;
     options.caps = on->caps;
@@ -107,11 +113,15 @@ bl_result session_open(session *s)
     options.max_memory = on->max_memory;
     options.cache_dir = cache_folder(s, cache);
     options.no_selftest = on->no_selftest;
+    options.plan = plan;
+    options.no_tune = on->no_tune || on->plan; /* a picture's plan may be the table */
     options.log = on_log;
     options.progress = on_progress;
     options.cancel = on_cancel;
     options.user = s;
-    return bl_context_create(&options, &s->context); /* which warns of a software device */
+    const bl_result result = bl_context_create(&options, &s->context); /* which warns of a software device */
+    free(plan);
+    return result;
 }
 
 void session_close(session *s)

@@ -7,9 +7,9 @@
 #include <jansson.h>
 
 typedef struct session_options {
-    const char *device, *caps, *precision, *cache_dir, *progress;
+    const char *device, *caps, *precision, *cache_dir, *plan, *progress;
     uint64_t max_memory;
-    bool no_cache, no_selftest, verbose, quiet, json;
+    bool no_cache, no_selftest, no_tune, verbose, quiet, json;
 } session_options;
 
 /* Their rows; `type` is the command's struct of values, which has a session_options named `on`. */
@@ -34,6 +34,11 @@ typedef struct session_options {
     { .name = "no-selftest", .type = OPTION_FLAG, .where = offsetof(values, on.no_selftest), .env = "BLEMISH_NO_SELFTEST", \
       .help = "take kernels as the driver compiled them; by itself every one computes known answers before its first use on a device" \
               " and driver" }, \
+    { .name = "plan", .argument = "FILE", .type = OPTION_PATH, .where = offsetof(values, on.plan), .excludes = "no-tune", \
+      .help = "choose kernels as this plan of 'blemish tune --out' says, or as the picture FILE was made", \
+      .otherwise = "what 'blemish tune' has found on this device, if it ran" }, \
+    { .name = "no-tune", .type = OPTION_FLAG, .where = offsetof(values, on.no_tune), .env = "BLEMISH_NO_TUNE", \
+      .help = "choose kernels by their table, whatever 'blemish tune' has found" }, \
     { .group = "Messages", .name = "progress", .argument = "HOW", .type = OPTION_CHOICE, .choices = "auto|bar|line|none", .value = "auto", \
       .where = offsetof(values, on.progress), .help = "on stderr; auto is a bar on a terminal, in a pipe a line every 2 seconds" }, \
     { .name = "verbose", .letter = 'v', .type = OPTION_FLAG, .where = offsetof(values, on.verbose), .excludes = "quiet", \

@@ -19,6 +19,23 @@ bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *count)
 
 static void warn(void *user, const char *text) { bl_context_log(user, BL_LOG_WARNING, "%s", text); }
 
+/* The kernels compute as the caller's plan says, or the one that was kept. */
+static bl_result take_plan(bl_context *c, const bl_context_options *options)
+{
+    json_t *plan = NULL;
+    if (options->plan) {
+        const bl_result result = bl_tuning_parse("the plan", options->plan, strlen(options->plan), &plan);
+        if (result != BL_OK)
+            return result;
+        if (!bl_tuning_is_for(plan, c->device))
+            bl_context_log(c, BL_LOG_WARNING, "the plan was made with other kernels or capabilities: pictures may differ from those of then");
+    } else if (!options->no_tune && options->cache_dir) {
+        plan = bl_tuning_load(c->device, options->cache_dir);
+    }
+    bl_kernels_set_tuning(c->kernels, plan);
+    return BL_OK;
+}
+
 /* On the device that the options name, or on the caller's. */
 static bl_result create_context(const bl_context_options *options, const bl_vulkan *vulkan, bl_context **out)
 {
@@ -35,7 +52,7 @@ static bl_result create_context(const bl_context_options *options, const bl_vulk
     if (!c)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a context");
     c->options = *options;
-    c->options.device = c->options.caps = c->options.cache_dir = NULL; /* the caller's, used here only */
+    c->options.device = c->options.caps = c->options.cache_dir = c->options.plan = NULL; /* the caller's, used here only */
     c->options.cache_data = NULL;
     if (vulkan)
         BL_TRY(bl_device_adopt(vulkan, options->caps, &c->device));
@@ -52,9 +69,15 @@ static bl_result create_context(const bl_context_options *options, const bl_vulk
     if (c->device->software)
         bl_context_log(c, BL_LOG_WARNING, "running on the processor: %s", c->device->info.name);
     BL_TRY(bl_stream_create(c->device, &c->stream));
+    if (options->cache_dir) {
+        c->cache_dir = bl_text_copy(options->cache_dir, strlen(options->cache_dir));
+        if (!c->cache_dir)
+            BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for a path"));
+    }
     const bl_cache_source cache = { options->cache_dir, options->cache_data, options->cache_size };
     BL_TRY(bl_kernels_create(c->device, &cache, &c->kernels));
     BL_TRY(bl_kernels_guard(c->kernels, c->stream));
+    BL_TRY(take_plan(c, options));
     if (!options->no_selftest)
         BL_TRY(bl_prover_create(c->kernels, c->stream, options->cache_dir, warn, c, &c->prover));
     if (c->device->software)
@@ -101,6 +124,7 @@ void bl_context_destroy(bl_context **context)
     bl_kernels_destroy(&c->kernels);
     bl_stream_destroy(&c->stream);
     bl_device_close(&c->device);
+    bl_free(c->cache_dir);
     bl_free(c);
 }
 

@@ -264,6 +264,7 @@ bl_result bl_stage_finish(bl_checkpoint *c, unsigned nets, const char *name, uin
         c->live[net] += nets >> net & 1;
     if (c->planning) {
         c->held.all += s->activations;
+        result = c->planned ? c->planned(c->planned_user, s->graph) : BL_OK;
         goto fail;
     }
     for (int net = 0; net < BL_NET_COUNT; net++)

@@ -22,6 +22,8 @@ typedef struct bl_checkpoint {
     bl_weights *clip_weights;        /* of the CLIP model in use, which owns them; NULL without one */
     bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
     bool planning;                   /* stages are only planned: they have no exec */
+    bl_result (*planned)(void *user, const bl_graph *g); /* told of them then; NULL: nobody. A failure is the stage's */
+    void *planned_user;
     struct { uint64_t all, nets[BL_NET_COUNT]; } held;  /* bytes: device memory, and of it the weights of every network */
     uint32_t live[BL_NET_COUNT];     /* stages there are: their weights stay */
 } bl_checkpoint;

@@ -11,6 +11,7 @@ struct bl_context {
     bl_dtype type;       /* storage of text encoder and U-Net */
     bl_dtype vae_type;   /* of the autoencoder: fp32, because some checkpoints overflow fp16 there */
     char caps[BL_CAPS_TEXT];
+    char *cache_dir;     /* NULL: none */
     bl_context_options options;
 };
 

@@ -19,6 +19,18 @@ double bl_shortest(float v)
 
 static void append(void *user, const char *name) { json_array_append_new(user, json_string(name)); }
 
+static bool was_used(const void *kernels, bl_kernel k) { return bl_kernel_used(kernels, k); }
+
+/* Those choices that may have made a difference; "default" where there are none. */
+static json_t *tuning_json(const bl_kernels *ks)
+{
+    json_t *used = bl_tuning_count(bl_kernels_tuning(ks)) ? bl_tuning_filter(bl_kernels_tuning(ks), was_used, ks) : NULL;
+    if (bl_tuning_count(used))
+        return used;
+    json_decref(used);
+    return json_string("default");
+}
+
 /* What computed it: kernels, and for every stage its dispatches and memory. Nothing that differs from run to run. */
 static json_t *plan_json(const bl_checkpoint *c)
 {
@@ -30,6 +42,7 @@ static json_t *plan_json(const bl_checkpoint *c)
                                                      (json_int_t)s->activations));
     }
     json_object_set_new(plan, "kernels", kernels);
+    json_object_set_new(plan, "tuning", tuning_json(c->context->kernels));
     return plan;
 }
 

@@ -140,15 +140,6 @@ static const bl_op_case *case_of_its_own(bl_kernel k)
     return largest;
 }
 
-static const bl_op_case *usual_case(bl_op op)
-{
-    const bl_op_info *info = &bl_op_infos[op];
-    for (uint32_t i = 0; i < *info->case_count; i++)
-        if (bl_case_is_bench(&info->cases[i]))
-            return &info->cases[i];
-    return info->cases;
-}
-
 /* Why a kernel does not run; "" if it does. */
 static void why_not(const bench *b, bl_kernel k, bl_dtype t, char text[NAME])
 {
@@ -362,7 +353,7 @@ fail:
 /* The case that --shape describes for an op; its name is the shape. */
 static bl_result given_case(const bl_bench_options *o, bl_op op, bl_op_case *out)
 {
-    *out = *usual_case(op);
+    *out = *bl_op_usual_case(op);
     out->name = o->shape;
     return bl_op_shape_parse(op, o->shape, &out->p);
 }

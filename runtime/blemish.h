@@ -131,8 +131,8 @@ BL_API bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *
 /* All that may matter when something does not work, as one JSON object, freed by bl_text_free: "version", "loader" (found, version,
  * problem), "environment" (variables that drivers and blemish read), "cache" (dir, files with their bytes) and "devices", each with what
  * bl_devices says, its driver, memory (heap, and what is free for this process), limits, timestamps, "tiers" (name, there, needs),
- * "watchdog" (what resets a busy device there), "quirks" (what is known of the driver: text, link) and "selftest" (how many pipelines are
- * known to be right). Needs neither device nor loader; nothing runs. `cache_dir`: as in bl_context_options. BL_ERROR_MEMORY.
+ * "watchdog" (what resets a busy device there), "quirks" (what is known of the driver: text, link), "selftest" (how many pipelines are
+ * known to be right) and "tuning" (whether bl_tune has kept a plan, and how many choices it has). Needs neither device nor loader; nothing runs. `cache_dir`: as in bl_context_options. BL_ERROR_MEMORY.
  * *json is NULL on failure. */
 BL_API bl_result bl_doctor(const char *cache_dir, char **json);
 
@@ -155,6 +155,11 @@ typedef struct bl_context_options {
      * cache_dir. A wrong one that needs an optional capability is left out, with a warning that names it; a wrong one that needs none is
      * BL_ERROR_DEVICE. 1: no such test. A processor is not tested unasked: it takes minutes there. */
     int no_selftest;
+    /* Which kernels compute what: a plan as bl_context_plan gives it, or as a picture's parameters have it under "plan", "tuning", so that
+     * it is made again as it was; read during the call. NULL: what bl_tune has kept in cache_dir for this device, its driver and these
+     * kernels, if anything. What does not fit the device is left out. BL_ERROR_INPUT: it is none. */
+    const char *plan;
+    int no_tune;             /* 1, without a plan: kernels as their table has them, whatever bl_tune has kept */
     /* Called on the thread that called the library; `user` is passed through. Any may be NULL. */
     void (*log)(void *user, bl_log_level level, const char *text);
     void (*progress)(void *user, const char *stage, uint32_t done, uint32_t total);
@@ -175,6 +180,10 @@ BL_API const bl_device_info *bl_context_device(const bl_context *context);
 /* The storage precision in use, "f32" or "f16", and the capabilities and lowered limits in use, as for --caps: "s16,sg,binding=64M". */
 BL_API const char *bl_context_precision(const bl_context *context);
 BL_API const char *bl_context_caps(const bl_context *context);
+/* The plan in use as JSON, freed by bl_text_free: {"kernels": bl_kernel_version, "caps": bl_context_caps, "choices":
+ * {"matmul_fwd f32 m=256,n=64,k=64": "matmul_fwd_direct", ...}}, by op, storage type and shape class. Without choices where nothing was tuned. *json is NULL
+ * on failure: BL_ERROR_MEMORY. */
+BL_API bl_result bl_context_plan(const bl_context *context, char **json);
 /* Names of the kernel implementations that ran in the last generation or verification, one call each, in the order of the kernel table:
  * e.g. "matmul_fwd_direct_f32". */
 BL_API void bl_context_kernels(const bl_context *context, void (*each)(void *user, const char *name), void *user);
@@ -467,6 +476,35 @@ BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *op
 BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
 /* Which kernels these are: SHA-256 of all sources of shaders, in hexadecimal. */
 BL_API const char *bl_kernel_version(void);
+
+/* A shape class: problems of one op and storage type whose sizes agree once they are rounded up to powers of two. */
+typedef struct bl_tune_row {
+    const char *op, *type;   /* "matmul_fwd", "f32" */
+    const char *shape;       /* "m=256,n=64,k=64" */
+    const char *standard;    /* the kernel that the table has for it */
+    const char *chosen;      /* the one that it is computed with from now on; the same one where none is faster */
+    uint32_t tried;          /* kernels that were timed; 0: none, and `note` says why */
+    double before, after;    /* nanoseconds of both, the medians of five rounds; 0 where none is faster */
+    const char *note;        /* "" if there is nothing to say */
+} bl_tune_row;
+
+typedef struct bl_tune_options {
+    size_t struct_size;
+    bl_model *model;         /* of the same context: what a picture with guided words from a photo needs, at `size`. NULL: the shapes of
+                                Stable Diffusion 1.5 and 2.1 and of the demo model that bl_bench_shader has */
+    uint32_t size;           /* pixels of a side; 0: the model's own */
+    const char *pattern;     /* only ops and kernels of such names: "conv_*"; NULL: all */
+    float time_limit;        /* seconds for each kernel and problem; 0: 0.25 */
+    void (*row)(void *user, const bl_tune_row *row); /* for every shape class that has a choice; valid during the call. May be NULL */
+    void *user;
+} bl_tune_options;
+#define BL_TUNE_OPTIONS_INIT BL_OPTIONS_INIT(bl_tune_options)
+
+/* Times the kernels that can compute a problem on this device, once they have computed it rightly, and takes another one than the table's
+ * where it is faster by more than 5 % in each of five rounds. What was found is added to the context's plan, is in use from then on, and
+ * is kept in its cache_dir; so is, when it fails or is cancelled, what was found until then. BL_ERROR_USAGE: options out of range, or the
+ * pattern matches nothing. BL_ERROR_OUTPUT: it cannot be kept. */
+BL_API bl_result bl_tune(bl_context *context, const bl_tune_options *options);
 
 /* --- self-test ----------------------------------------------------------------------------------------------------- */
 

@@ -1,8 +1,9 @@
-/* What may matter when something does not work, as one JSON object. Layer 1. */
+/* What may matter when something does not work, as one JSON object. Layer 2. */
 #include "caps.h"
 #include "device_file.h"
 #include "file.h"
 #include "quirks.h"
+#include "tuning.h"
 #include <dirent.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -70,6 +71,15 @@ static json_t *selftest_of(const bl_device *d, const char *dir)
     return json_pack("{s:I}", "right", (json_int_t)(size / sizeof(uint64_t)));
 }
 
+/* What 'tune' has kept for the device with its driver and these kernels. */
+static json_t *tuning_of(const bl_device *d, const char *dir)
+{
+    json_t *tuning = dir ? bl_tuning_load(d, dir) : NULL;
+    json_t *found = json_pack("{s:b,s:I}", "there", tuning != NULL, "choices", (json_int_t)bl_tuning_count(tuning));
+    json_decref(tuning);
+    return found;
+}
+
 typedef struct doctor {
     const char *cache_dir;
     json_t *devices;
@@ -95,6 +105,7 @@ static void add_device(void *user, const bl_device *d)
     json_object_set_new(j, "tiers", tiers_of(d));
     json_object_set_new(j, "quirks", quirks_of(d));
     json_object_set_new(j, "selftest", selftest_of(d, doc->cache_dir));
+    json_object_set_new(j, "tuning", tuning_of(d, doc->cache_dir));
     json_array_append_new(doc->devices, j);
 }
 
@@ -104,7 +115,7 @@ static json_t *environment(void)
 {
     static const char *const names[] = { "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "VK_LOADER_DRIVERS_SELECT",
         "VK_LOADER_DRIVERS_DISABLE", "VK_INSTANCE_LAYERS", "VK_LOADER_LAYERS_ENABLE", "MESA_VK_DEVICE_SELECT", "LP_NATIVE_VECTOR_WIDTH",
-        "BLEMISH_DEVICE", "BLEMISH_CAPS", "BLEMISH_MAX_MEMORY", "BLEMISH_CACHE_DIR", "BLEMISH_NO_SELFTEST" };
+        "BLEMISH_DEVICE", "BLEMISH_CAPS", "BLEMISH_MAX_MEMORY", "BLEMISH_CACHE_DIR", "BLEMISH_NO_SELFTEST", "BLEMISH_NO_TUNE" };
     json_t *j = json_object();
     for (size_t i = 0; i < BL_COUNT(names); i++)
         if (getenv(names[i]))

@@ -34,6 +34,7 @@ struct bl_kernels {
     pipeline *pipes;
     size_t pipe_count, pipe_room;
     bool used[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT], disabled[BL_KERNEL_COUNT + 1][BL_DTYPE_COUNT];
+    json_t *tuning;
     bool keep_stats;
     bl_prove_fn prove;
     void *prover;
@@ -116,6 +117,7 @@ void bl_kernels_destroy(bl_kernels **k)
             if (ks->sets[steps][n])
                 d->vk.DestroyDescriptorSetLayout(d->dev, ks->sets[steps][n], NULL);
         }
+    json_decref(ks->tuning);
     bl_free(ks->pipes);
     bl_free(ks->cache_dir);
     bl_free(ks);
@@ -135,10 +137,34 @@ void bl_kernel_disable(bl_kernels *ks, bl_kernel k, bl_dtype t)
     ks->used[k][t] = false;
 }
 
+void bl_kernels_set_tuning(bl_kernels *ks, json_t *tuning)
+{
+    json_decref(ks->tuning);
+    ks->tuning = tuning;
+}
+
+const json_t *bl_kernels_tuning(const bl_kernels *ks) { return ks->tuning; }
+
+static bool takes(const bl_kernels *ks, bl_kernel k, bl_op op, bl_dtype t, const bl_params *p)
+{
+    return bl_impls[k].op == op && bl_kernel_able(ks, k, t) && bl_impls[k].fits(op, p);
+}
+
+/* The workgroups of a problem; false if they are more than the guaranteed limits. */
+static bool grid_of(bl_kernel k, const bl_params *p, uint32_t groups[3])
+{
+    bl_impls[k].grid(&bl_impls[k], p, groups);
+    return groups[0] <= GROUP_LIMIT && groups[1] <= GROUP_LIMIT && groups[2] <= GROUP_LIMIT;
+}
+
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out)
 {
+    uint32_t groups[3];
+    *out = bl_tuning_find(ks->tuning, op, t, p);
+    if (takes(ks, *out, op, t, p) && grid_of(*out, p, groups)) /* it was measured on another problem of the class */
+        return BL_OK;
     for (int k = 0; k < BL_KERNEL_COUNT; k++)
-        if (bl_impls[k].op == op && bl_kernel_able(ks, (bl_kernel)k, t) && bl_impls[k].fits(op, p)) {
+        if (takes(ks, (bl_kernel)k, op, t, p)) {
             *out = (bl_kernel)k;
             return BL_OK;
         }
@@ -214,11 +240,9 @@ fail:
 
 bl_result bl_dispatch_whole(bl_dispatch *d)
 {
-    const bl_impl *impl = &bl_impls[d->kernel];
     memset(d->base, 0, sizeof(d->base));
-    impl->grid(impl, &d->p, d->groups);
-    return d->groups[0] <= GROUP_LIMIT && d->groups[1] <= GROUP_LIMIT && d->groups[2] <= GROUP_LIMIT ? BL_OK
-        : bl_fail(BL_ERROR_DEVICE, "%s: %u x %u x %u workgroups", impl->name, d->groups[0], d->groups[1], d->groups[2]);
+    return grid_of(d->kernel, &d->p, d->groups) ? BL_OK : bl_fail(BL_ERROR_DEVICE, "%s: %u x %u x %u workgroups",
+        bl_impls[d->kernel].name, d->groups[0], d->groups[1], d->groups[2]);
 }
 
 /* The bytes of an operand that its view covers, from `start`, which an offset of a binding may have. */
@@ -439,6 +463,14 @@ void bl_kernel_label(bl_kernel k, bl_dtype t, char *text)
 }
 
 void bl_kernels_forget(bl_kernels *ks) { memset(ks->used, 0, sizeof(ks->used)); }
+
+bool bl_kernel_used(const bl_kernels *ks, bl_kernel k)
+{
+    bool used = false;
+    for (int t = 0; t < BL_DTYPE_COUNT; t++)
+        used |= ks->used[k][t];
+    return used;
+}
 
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user)
 {

@@ -4,6 +4,7 @@
 #include "impl.h"
 #include "pipeline_cache.h"
 #include "program.h"
+#include "tuning.h"
 
 typedef struct bl_kernels bl_kernels;
 /* Pipelines are made when first recorded. `cache` (NULL: none) has the driver's pipeline cache, whose folder gets it back in the end;
@@ -17,7 +18,11 @@ void bl_kernels_destroy(bl_kernels **k);  /* writes the cache; sets *k to NULL; 
 bool bl_kernel_able(const bl_kernels *ks, bl_kernel k, bl_dtype t);
 /* Takes it out of use, because it computes wrong results here: from now on it is not able. */
 void bl_kernel_disable(bl_kernels *ks, bl_kernel k, bl_dtype t);
-/* The implementation for a problem: the first able one in the table that fits. BL_ERROR_DEVICE if there is none. */
+/* Problems are computed as `tuning` (taken over; NULL: nothing) says from now on; and what that is, which stays the kernels'. */
+void bl_kernels_set_tuning(bl_kernels *ks, json_t *tuning);
+const json_t *bl_kernels_tuning(const bl_kernels *ks);
+/* The implementation for a problem: the one that the tuning names if it is able and fits, else the first in the table that is and does.
+ * BL_ERROR_DEVICE if there is none. */
 bl_result bl_kernel_choose(const bl_kernels *ks, bl_op op, bl_dtype t, const bl_params *p, bl_kernel *out);
 
 /* One dispatch as data: a problem, or the workgroups base .. base + groups - 1 of its grid. */
@@ -76,6 +81,8 @@ bl_result bl_kernels_guard(bl_kernels *ks, bl_stream *s);
 
 /* Forgets which implementations have been recorded. */
 void bl_kernels_forget(bl_kernels *ks);
+/* Whether an implementation has been recorded since then, in any storage type. */
+bool bl_kernel_used(const bl_kernels *ks, bl_kernel k);
 /* The implementations recorded since then, in table order: "matmul_fwd_direct_f32". */
 void bl_kernels_used(const bl_kernels *ks, void (*each)(void *user, const char *name), void *user);
 #endif

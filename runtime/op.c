@@ -66,3 +66,12 @@ double bl_op_work(bl_op op, bl_dtype t, const bl_params *p)
         work += (double)e[i].rows * e[i].cols * (o[i].storage ? (double)bl_dtype_size(t) : 4);
     return work;
 }
+
+const bl_op_case *bl_op_usual_case(bl_op op)
+{
+    const bl_op_info *info = &bl_op_infos[op];
+    for (uint32_t i = 0; i < *info->case_count; i++)
+        if (bl_case_is_bench(&info->cases[i]))
+            return &info->cases[i];
+    return info->cases;
+}

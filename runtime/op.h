@@ -69,6 +69,9 @@ typedef struct bl_op_info {
 
 extern const bl_op_info bl_op_infos[BL_OP_COUNT];
 
+/* The case of which other shapes take the values: the first for measuring, or the first of all. */
+const bl_op_case *bl_op_usual_case(bl_op op);
+
 /* Where the bits of its optional operands are; NULL if it has none. */
 uint32_t *bl_op_given(bl_op op, bl_params *p);
 

@@ -41,6 +41,9 @@ static const char *const fields[BL_OP_COUNT] = {
 /* The same name means the same everywhere. */
 static const char floats[] = " eps scale value target edge centre shift last ";
 static const char may_be_zero[] = " given act causal pad pad_y up mean per_step ";
+/* Of a shape class: what does not make it, and what makes it as it is. */
+static const char classless[] = " given act causal pad pad_y mean per_step ";
+static const char exact[] = " head kernel stride up ";
 static const char *const activations[] = { "none", "silu", "gelu", "quick_gelu", "relu", "tanh_3" };
 
 const char *bl_op_fields(bl_op op) { return fields[op]; }
@@ -120,6 +123,28 @@ void bl_op_shape_text(bl_op op, const bl_params *p, char text[BL_SHAPE_TEXT])
         else
             n += snprintf(end + n, room - (size_t)n, "%u", *v);
         used += (size_t)n;
+    }
+}
+
+static uint32_t class_of(uint32_t size)
+{
+    uint32_t power = 1;
+    while (power < size && power < 1u << 31)
+        power *= 2;
+    return power;
+}
+
+void bl_op_class_text(bl_op op, const bl_params *p, char text[BL_SHAPE_TEXT])
+{
+    bl_params copy = *p;
+    size_t used = 0;
+    *text = 0;
+    for (const char *f = fields[op]; *f && used + 64 < BL_SHAPE_TEXT; f += strcspn(f, " "), f += strspn(f, " ")) {
+        const size_t length = strcspn(f, " ");
+        const uint32_t v = *find(op, &copy, f, length);
+        if (!listed(floats, f, length) && !listed(classless, f, length))
+            used += (size_t)snprintf(text + used, BL_SHAPE_TEXT - used, "%s%.*s=%u", used ? "," : "", (int)length, f,
+                                     listed(exact, f, length) ? v : class_of(v));
     }
 }
 

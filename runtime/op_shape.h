@@ -10,6 +10,10 @@ const char *bl_op_fields(bl_op op);
 /* All parameters with their values; optional operands that are there stand as "given=b+r", activations by name. */
 void bl_op_shape_text(bl_op op, const bl_params *p, char text[BL_SHAPE_TEXT]);
 
+/* The shape class of a problem, for which one choice of implementation is made: its sizes in the same form, those of heads and
+ * convolution kernels as they are and all others rounded up to a power of two; numbers, flags and optional operands are left out. */
+void bl_op_class_text(bl_op op, const bl_params *p, char text[BL_SHAPE_TEXT]);
+
 /* Changes those parameters of *p that `text` names; views are left alone. What follows from others and is not named follows them: the
  * output of a convolution, the slices of channel statistics. BL_ERROR_USAGE, and *p as it was: a name that the op does not have, a value
  * that cannot be, a problem of more than 2^32 elements in an operand. */
