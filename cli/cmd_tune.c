@@ -35,9 +35,14 @@ static void add_row(table *t, const bl_tune_row *r)
     const bool changed = strcmp(r->standard, r->chosen) != 0;
     table_add(t, "%s", r->standard);
     table_add(t, "%s", changed ? r->chosen : *r->note ? r->note : "the same");
-    table_add(t, changed ? "%.1f" : "", r->before * 1e-3);
-    table_add(t, changed ? "%.1f" : "", r->after * 1e-3);
-    table_add(t, changed ? "%.0f %%" : "", 100 * (1 - r->after / r->before));
+    if (changed) {
+        table_add(t, "%.1f", r->before * 1e-3);
+        table_add(t, "%.1f", r->after * 1e-3);
+        table_add(t, "%.0f %%", 100 * (1 - r->after / r->before));
+    } else {
+        for (int i = 0; i < 3; i++)
+            table_add(t, "%s", "");
+    }
     table_add(t, "%s", r->type);
     table_add(t, "%s", r->shape);
 }

@@ -229,7 +229,7 @@ bl_result bl_tune_run(const bl_bench_target *target, bl_kernels *ks, const bl_tu
         if (!wanted(ks, o->pattern, &set->list[i]))
             continue;
         if (target->progress)
-            target->progress(target->user, bl_op_infos[set->list[i].op].name, done++, total);
+            target->progress(target->user, "tuning", done++, total);
         BL_TRY(tune(u, &set->list[i], tuning));
     }
 fail:

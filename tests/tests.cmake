@@ -117,7 +117,7 @@ foreach(NAME test_defence test_guide test_order test_size)
 endforeach()
 
 # The command line is tested as built.
-foreach(NAME test_cli test_cli_bench test_cli_demo test_cli_doctor test_cli_guided test_cli_model test_cli_sheet test_hostile)
+foreach(NAME test_cli test_cli_bench test_cli_demo test_cli_doctor test_cli_guided test_cli_model test_cli_sheet test_cli_tune test_hostile)
   if(TARGET ${NAME} AND TARGET blemish-cli)
     target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
     add_dependencies(${NAME} blemish-cli)
