@@ -74,7 +74,10 @@ static bool print_object(job *j, bl_result result)
 {
     json_t *all = json_pack("{s:o, s:o?}", "rows", j->json, "plan", j->plan ? json_loads(j->plan, 0, NULL) : NULL);
     j->json = NULL;
-    if (all && (!session_add_json(&j->s, all) || (result != BL_OK && json_object_set_new(all, "error", session_error_json(&j->s, result))))) {
+    bool ok = all && session_add_json(&j->s, all);
+    if (ok && result != BL_OK)
+        ok = !json_object_set_new(all, "error", session_error_json(&j->s, result));
+    if (!ok) {
         json_decref(all);
         all = NULL;
     }

@@ -43,6 +43,7 @@ const char *picture_set_add(picture_set *set, const char *path);
 bool picture_set_name(picture_set *set);
 void picture_set_end(picture_set *set); /* removes what is left under temporary names; frees and zeroes *set */
 
-/* A file of another kind in the same way, complete under its name or as it was before: `write` gets it open. False, and errno, on failure. */
+/* A file of another kind in the same way, complete under its name or as it was before: `write` gets it open. False, and errno, on
+ * failure. */
 bool picture_write_file(const char *path, bool (*write)(const void *user, FILE *out), const void *user);
 #endif

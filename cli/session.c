@@ -1,6 +1,6 @@
 #include "session.h"
 #include "output.h"
-#include "plan.h"
+#include "plan_file.h"
 #include "signals.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -100,7 +100,7 @@ bl_result session_open(session *s)
     const session_options *on = s->on;
     char cache[SESSION_PATH_MAX], *plan = NULL;
     if (on->plan) {
-        const bl_result result = plan_read(s, on->plan, &plan);
+        const bl_result result = plan_file_read(s, on->plan, &plan);
         if (result != BL_OK)
             return result;
     }

@@ -28,7 +28,7 @@ static bl_result take_plan(bl_context *c, const bl_context_options *options)
         if (result != BL_OK)
             return result;
         if (!bl_tuning_is_for(plan, c->device))
-            bl_context_log(c, BL_LOG_WARNING, "the plan was made with other kernels or capabilities: pictures may differ from those of then");
+            bl_context_log(c, BL_LOG_WARNING, "the plan was made with other kernels or capabilities: pictures may differ");
     } else if (!options->no_tune && options->cache_dir) {
         plan = bl_tuning_load(c->device, options->cache_dir);
     }

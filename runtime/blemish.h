@@ -132,8 +132,8 @@ BL_API bl_result bl_devices(bl_device_info *infos, uint32_t capacity, uint32_t *
  * problem), "environment" (variables that drivers and blemish read), "cache" (dir, files with their bytes) and "devices", each with what
  * bl_devices says, its driver, memory (heap, and what is free for this process), limits, timestamps, "tiers" (name, there, needs),
  * "watchdog" (what resets a busy device there), "quirks" (what is known of the driver: text, link), "selftest" (how many pipelines are
- * known to be right) and "tuning" (whether bl_tune has kept a plan, and how many choices it has). Needs neither device nor loader; nothing runs. `cache_dir`: as in bl_context_options. BL_ERROR_MEMORY.
- * *json is NULL on failure. */
+ * known to be right) and "tuning" (whether bl_tune has kept a plan, and how many choices it has). Needs neither device nor loader; nothing
+ * runs. `cache_dir`: as in bl_context_options. BL_ERROR_MEMORY. *json is NULL on failure. */
 BL_API bl_result bl_doctor(const char *cache_dir, char **json);
 
 typedef enum bl_log_level { BL_LOG_ERROR, BL_LOG_WARNING, BL_LOG_INFO, BL_LOG_DEBUG } bl_log_level;
@@ -181,8 +181,8 @@ BL_API const bl_device_info *bl_context_device(const bl_context *context);
 BL_API const char *bl_context_precision(const bl_context *context);
 BL_API const char *bl_context_caps(const bl_context *context);
 /* The plan in use as JSON, freed by bl_text_free: {"kernels": bl_kernel_version, "caps": bl_context_caps, "choices":
- * {"matmul_fwd f32 m=256,n=64,k=64": "matmul_fwd_direct", ...}}, by op, storage type and shape class. Without choices where nothing was tuned. *json is NULL
- * on failure: BL_ERROR_MEMORY. */
+ * {"matmul_fwd f32 m=256,n=64,k=64": "matmul_fwd_direct", ...}}, by op, storage type and shape class. Without choices where nothing was
+ * tuned. *json is NULL on failure: BL_ERROR_MEMORY. */
 BL_API bl_result bl_context_plan(const bl_context *context, char **json);
 /* Names of the kernel implementations that ran in the last generation or verification, one call each, in the order of the kernel table:
  * e.g. "matmul_fwd_direct_f32". */

@@ -42,7 +42,7 @@ static const char *const fields[BL_OP_COUNT] = {
 static const char floats[] = " eps scale value target edge centre shift last ";
 static const char may_be_zero[] = " given act causal pad pad_y up mean per_step ";
 /* Of a shape class: what does not make it, and what makes it as it is. */
-static const char classless[] = " given act causal pad pad_y mean per_step ";
+static const char classless[] = " given act causal pad pad_y mean per_step a_rows y_rows ";
 static const char exact[] = " head kernel stride up ";
 static const char *const activations[] = { "none", "silu", "gelu", "quick_gelu", "relu", "tanh_3" };
 

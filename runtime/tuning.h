@@ -1,8 +1,9 @@
 /* A plan: which implementation computes a problem, where measuring has shown a faster one than the table's first. Layer 2.
  *
  * A JSON object, in memory as in files and pictures: {"kernels": which shaders it was measured with (bl_kernels_sum), "caps": with
- * which capabilities and limits, "choices": {"matmul_fwd f32 m=256,n=64,k=64": "matmul_fwd_direct", ...}}. A key is an op, a storage type and a shape class. What a choice names need
- * not exist, fit a problem or run on a device: the table decides then, as it does where there is no choice. */
+ * which capabilities and limits, "choices": {"matmul_fwd f32 m=256,n=64,k=64": "matmul_fwd_direct", ...}}. A key is an op, a storage type
+ * and a shape class. What a choice names need not exist, fit a problem or run on a device: the table decides then, as it does where there
+ * is no choice. */
 #ifndef BL_TUNING_H
 #define BL_TUNING_H
 #include "device.h"

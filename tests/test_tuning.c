@@ -39,8 +39,8 @@ static void test_classes(void **state)
 {
     (void)state;
     static const struct { bl_op op; const char *shape, *class; } cases[] = {
-        { BL_OP_matmul_fwd, "m=77,n=320,k=768,act=silu,given=none", "m=128,n=512,k=1024,a_rows=1" },
-        { BL_OP_matmul_fwd, "m=128,n=512,k=1024,act=none,given=b", "m=128,n=512,k=1024,a_rows=1" },
+        { BL_OP_matmul_fwd, "m=77,n=320,k=768,act=silu,given=none", "m=128,n=512,k=1024" },
+        { BL_OP_matmul_fwd, "m=128,n=512,k=1024,act=none,given=b", "m=128,n=512,k=1024" },
         { BL_OP_conv_fwd, "images=2,h=64,width=48,c=3,oc=5,kernel=3,stride=2,pad=1,up=0,act=none",
           "images=2,h=64,width=64,c=4,oh=32,ow=32,oc=8,kernel=3,stride=2,up=0" },
         { BL_OP_attention_fwd, "images=1,heads=5,head=40,tq=4096,tk=77,causal=0", "images=1,heads=8,head=40,tq=4096,tk=128" },
@@ -120,7 +120,7 @@ static void test_choice(void **state)
     };
     for (size_t i = 0; i < BL_COUNT(cases); i++) {
         char plan[256];
-        snprintf(plan, sizeof(plan), "{\"choices\": {\"add_fwd f32 rows=8,channels=64,y_rows=1\": \"%s\", \"no_op f32\": \"add_fwd\"}}",
+        snprintf(plan, sizeof(plan), "{\"choices\": {\"add_fwd f32 rows=8,channels=64\": \"%s\", \"no_op f32\": \"add_fwd\"}}",
                  cases[i].kernel);
         bl_context *c = open_context(plan, NULL);
         assert_int_equal(chosen(c, 8, 64), cases[i].taken);
@@ -131,7 +131,7 @@ static void test_choice(void **state)
         assert_int_equal(chosen(c, 8, 64), BL_K_add_fwd_vec4);
         bl_context_destroy(&c);
     }
-    bl_context *c = open_context("{\"choices\": {\"add_fwd f32 rows=8,channels=64,y_rows=1\": \"add_fwd_vec4\"}}", NULL);
+    bl_context *c = open_context("{\"choices\": {\"add_fwd f32 rows=8,channels=64\": \"add_fwd_vec4\"}}", NULL);
     assert_int_equal(chosen(c, 8, 61), BL_K_add_fwd); /* the choice does not fit this one of the class */
     bl_context_destroy(&c);
 }

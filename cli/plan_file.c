@@ -1,4 +1,4 @@
-#include "plan.h"
+#include "plan_file.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static bl_result of_picture(session *s, const char *path, const char *parameters
     return result;
 }
 
-bl_result plan_read(session *s, const char *path, char **out)
+bl_result plan_file_read(session *s, const char *path, char **out)
 {
     char *parameters = NULL;
     *out = NULL;
