@@ -160,6 +160,8 @@ static int run(const command *self, int argc, char **argv)
     char reason[768];
     if (!options_parse(self, argc, argv, &values, &rest))
         return EXIT_USAGE;
+    if ((values.clip || values.size) && !values.model.path)
+        return options_refuse(self, "--%s makes sense only with --model (or BLEMISH_MODEL)", values.clip ? "clip" : "size");
     if (values.out && !picture_may_write(values.out, values.force, reason, sizeof(reason))) {
         report(self->name, "%s", reason);
         return -BL_ERROR_OUTPUT;
@@ -182,9 +184,9 @@ static const cli_option options[] = {
       .where = offsetof(tune_values, model.path), .env = "BLEMISH_MODEL",
       .help = "what this checkpoint needs for a picture with guided words from a photo",
       .otherwise = "the shapes of Stable Diffusion 1.5 and 2.1 that 'blemish bench shader' has" },
-    { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(tune_values, clip), .needs = "model",
+    { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(tune_values, clip),
       .help = "CLIP model for the image loss", .otherwise = "none" },
-    { .name = "size", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8, .needs = "model",
+    { .name = "size", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,
       .where = offsetof(tune_values, size), .help = "side of the picture", .otherwise = "the model's own" },
     { .name = "time-limit", .argument = "SECONDS", .type = OPTION_NUMBER, .min = 0, .max = 3600, .above = true, .value = "0.25",
       .where = offsetof(tune_values, time_limit), .help = "of each kernel that may be the fastest, for each shape class" },
