@@ -414,7 +414,7 @@ typedef struct bl_bench_row {
     const char *kind;        /* "peak", "shader", "model" */
     const char *name;        /* "fma_f32", "matmul_fwd_direct_f32_query_64x64", "unet" */
     const char *op, *kernel, *type; /* of a shader: "matmul_fwd", "matmul_fwd_direct", "f32" */
-    const char *shape;       /* of a shader: its parameters, "m=4096,n=320,k=320,..."; of a network "512x512" */
+    const char *shape;       /* of a shader: its parameters, "m=4096,n=320,k=320,..."; of a network "512x512", width and height */
     bl_verdict verdict;      /* BL_SKIP: it does not run here; BL_FAIL: its result is wrong. In both cases nothing was timed */
     const char *note;        /* why, in words */
     const char *checked;     /* of a shader: what of its result was compared with the reference: "all", "parts" of it, or the name of a
@@ -435,6 +435,8 @@ typedef struct bl_bench_row {
     double registers, spills, instructions, subgroup, occupancy; /* as the driver says; negative: it does not */
     const char *statistics;  /* all that the driver says: "VGPRs=64;Code size=5124" */
     double setup;            /* of a network: loading, planning, recording */
+    double forward;          /* of a network with a gradient: what of `work` comes before it; 0: there is none */
+    uint64_t weights;        /* of a network: bytes of its weights on the device */
     uint64_t device_bytes;   /* of a network: device memory held at most */
 } bl_bench_row;
 
@@ -447,7 +449,7 @@ typedef struct bl_bench_options {
     const char *shape;
     float time_limit;        /* seconds of each row after which no further run begins; 0: 1 */
     float noise;             /* a row is known well enough at this noise; 0: 0.005 */
-    uint32_t size;           /* of networks: pixels of a side, as bl_generate_options.width; 0: the model's own */
+    uint32_t width, height;  /* of networks: pixels of the picture, 64-2048, multiples as the model needs them; 0: the model's own */
     int list;                /* only tell which rows there are: nothing is measured */
     void (*row)(void *user, const bl_bench_row *row); /* valid during the call; must not be NULL */
     void *user;
@@ -461,10 +463,16 @@ BL_API bl_result bl_bench_peak(bl_context *context, const bl_bench_options *opti
  * then timed. Begins with the peaks that its shares refer to. Kernels that do not run here are rows too. BL_ERROR_MISMATCH: a result was
  * wrong, the others have been measured; BL_ERROR_USAGE as above, or no matching op has the parameters of the shape. */
 BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *options);
-/* The networks of a model, one row each: "text", "unet" (one evaluation), "guide" (as far as the attention loss, and its gradient),
- * "encode", "decode", and with a CLIP model "image" (its loss and gradient); of every one the time of a run, what it takes until it can
- * run, and the device memory. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat. */
+/* The networks of a model, one row each: "text", "unet" (one evaluation), "step" (of the sampler, with guidance: the U-Net for two prompts),
+ * "guide" (as far as the attention loss, and its gradient), "encode", "decode", with a CLIP model "image" (its loss and gradient), and "load"
+ * (the U-Net's weights to the device); of every one the time of a run, what it takes until it can run, and the device memory. "picture"
+ * and "guided" are sums: an image-to-image picture of 25 steps, and the same with "guide" in each. Memory is planned first; what does not
+ * fit is not loaded. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat; BL_ERROR_MEMORY: a network does not
+ * fit, the others have been measured; BL_ERROR_USAGE as above. */
 BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
+/* The same of networks with random weights, which need no files: "sd15" or "sd21" (Stable Diffusion 1.5, and 2.1 for 768 pixels, with
+ * CLIP ViT-L/14), "demo" (the model that comes with blemish). BL_ERROR_USAGE: other shapes. */
+BL_API bl_result bl_bench_random(bl_context *context, const char *shapes, const bl_bench_options *options);
 /* Which kernels these are: SHA-256 of all sources of shaders, in hexadecimal. */
 BL_API const char *bl_kernel_version(void);
 
