@@ -25,20 +25,28 @@ static bool alike(session *s, const json_t *a, const json_t *b)
         session_note(s, BL_ERROR_INPUT, "the processors differ, \"%s\" and \"%s\" (--force compares all the same)", before, after);
         return false;
     }
-    if (strcmp(bench_text(a, "caps"), bench_text(b, "caps"))) {
-        session_note(s, BL_ERROR_INPUT, "the capabilities in use differ, \"%s\" and \"%s\" (--force compares all the same)",
-                     bench_text(a, "caps"), bench_text(b, "caps"));
-        return false;
-    }
+    static const struct { const char *key, *words; } texts[] = {
+        { "caps", "capabilities in use" }, { "model", "models" },
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (strcmp(bench_text(a, texts[i].key), bench_text(b, texts[i].key))) {
+            session_note(s, BL_ERROR_INPUT, "the %s differ, \"%s\" and \"%s\" (--force compares all the same)", texts[i].words,
+                         bench_text(a, texts[i].key), bench_text(b, texts[i].key));
+            return false;
+        }
     return true;
 }
 
-/* The row of the same name and shape. */
+/* The row of the same name, storage and shape. */
 static const json_t *find(const bench_results *in, const json_t *row)
 {
+    static const char *const keys[] = { "name", "type", "shape" };
     for (size_t k = 0; k < json_array_size(in->rows); k++) {
         const json_t *other = json_array_get(in->rows, k);
-        if (!strcmp(bench_text(other, "name"), bench_text(row, "name")) && !strcmp(bench_text(other, "shape"), bench_text(row, "shape")))
+        bool same = true;
+        for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+            same = same && !strcmp(bench_text(other, keys[i]), bench_text(row, keys[i]));
+        if (same)
             return other;
     }
     return NULL;
