@@ -142,8 +142,14 @@ bl_result bl_tensors_keep_layer(bl_tensors *t, const bl_lora_layer *layer, bl_lo
 
 /* --- questions ------------------------------------------------------------------------------------------------------ */
 
-size_t bl_tensors_count(const bl_tensors *t) { return t->count; }
-const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i) { return i < t->count ? &t->all[i] : NULL; }
+size_t bl_tensors_count(const bl_tensors *t) { return t->random ? t->made_up_count : t->count; }
+
+const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i)
+{
+    if (i >= bl_tensors_count(t))
+        return NULL;
+    return t->random ? t->made_up[i] : &t->all[i];
+}
 
 bl_stored *bl_tensors_find(const bl_tensors *t, const char *net, const char *name)
 {

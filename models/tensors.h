@@ -39,7 +39,7 @@ bl_result bl_tensors_add(bl_tensors *t, const bl_safetensors *file, const bl_fil
 bl_result bl_tensors_finish(bl_tensors *t);
 
 size_t bl_tensors_count(const bl_tensors *t);
-const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i); /* in the order of names; NULL beyond the last */
+const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i); /* in the order of names, or of making up; NULL beyond the last */
 /* "<net><name>"; NULL if there is none. */
 bl_stored *bl_tensors_find(const bl_tensors *t, const char *net, const char *name);
 /* The same for a network that needs it with these dimensions, which a random collection gives it. Elsewhere they are not looked at.

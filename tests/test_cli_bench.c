@@ -1,5 +1,6 @@
 /* blemish bench: which rows there are, what is refused, files of results and their comparison. */
 #include "cli_runner.h"
+#include <math.h>
 
 static const char *const kernels[] = {
 #define K(name, op, shader, caps, types, fits, grid, wg, m, n, k) #name,
@@ -25,7 +26,13 @@ static void test_refused(void **state)
         { 2, { "bench", "shader", "--list", "--plot", "p.svg" }, "contradict each other" },
         { 2, { "bench", "shader", "--format", "xml" }, "--format: must be one of auto, table, markdown, csv, json, sql" },
         { 2, { "bench", "shader", "--time-limit", "0" }, "--time-limit: must be a number, above 0" },
-        { 2, { "bench", "model" }, "--model MODEL is missing" },
+        { 2, { "bench", "model" }, "--model MODEL (or BLEMISH_MODEL) or --random SHAPES is missing" },
+        { 2, { "bench", "model", "--random", "sdxl" }, "--random: must be one of sd15, sd21, demo" },
+        { 2, { "bench", "model", "--random", "demo", "--model", "m" }, "--random and --model contradict each other" },
+        { 2, { "bench", "peak", "--random", "demo" }, "--random makes sense only with model" },
+        { 2, { "bench", "shader", "--height", "64" }, "--height makes sense only with model" },
+        { 2, { BENCH, "model", "--random", "demo", "nothing" }, "nothing of a model matches \"nothing\": there are text, unet, step" },
+        { 2, { BENCH, "model", "--random", "sd15", "--width", "72" }, "72 x 512 pixels: both must be 64 to 2048, multiples of 64" },
         { 2, { BENCH, "shader", "nothing_*" }, "no kernel and no row matches \"nothing_*\"" },
         { 2, { BENCH, "peak", "nothing" }, "no peak matches \"nothing\"" },
         { 2, { BENCH, "shader", "softmax_fwd", "--shape", "m=4" }, "softmax_fwd has no parameter \"m\"; it has rows channels scale" },
@@ -121,6 +128,53 @@ static void test_measured(void **state)
     assert_true(timed >= 2);
     assert_true(peaks >= 3);
     json_decref(rows);
+}
+
+static double number_of(const json_t *rows, size_t i, const char *key)
+{
+    return json_number_value(json_object_get(json_array_get(rows, i), key));
+}
+
+/* Networks without a checkpoint: what is measured of each, and the pictures that are made of them. */
+static void test_random_model(void **state)
+{
+    (void)state;
+    need_device();
+    static const char *const names[] = { "text", "unet", "step", "guide", "encode", "decode", "image", "load", "picture", "guided" };
+    assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "--format", "json", "model", "--random", "demo", "--width", "64", "--height", "96",
+                         "--no-selftest"), 0);
+    json_t *rows = output_rows();
+    double picture = 0;
+    assert_int_equal(json_array_size(rows), COUNT(names));
+    for (size_t i = 0; i < COUNT(names); i++) {
+        const bool sum = i >= 8, load = i == 7;
+        assert_string_equal(text_of(rows, i, "name"), names[i]);
+        assert_string_equal(text_of(rows, i, "shape"), "64x96");
+        assert_true(number_of(rows, i, "median_ns") > 0 && number_of(rows, i, "device_bytes") > 0);
+        assert_true((number_of(rows, i, "flop") > 0) == !load && (number_of(rows, i, "gbps") > 0) == load);
+        assert_true((number_of(rows, i, "weight_bytes") > 0) == !sum);
+        assert_true(sum || json_object_get(json_array_get(rows, i), "host_bytes"));
+        if (!strcmp(names[i], "guide") || !strcmp(names[i], "image"))
+            assert_true(number_of(rows, i, "forward_flop") > 0 && number_of(rows, i, "forward_flop") < number_of(rows, i, "flop"));
+        picture += number_of(rows, i, "median_ns") * (i == 0 ? 2 : i == 2 ? 25 : i == 4 || i == 5);
+    }
+    assert_true(number_of(rows, 2, "flop") > 1.9 * number_of(rows, 1, "flop")); /* two prompts */
+    assert_true(fabs(number_of(rows, 8, "median_ns") / picture - 1) < 1e-6);
+    assert_true(number_of(rows, 9, "median_ns") > picture);
+    json_decref(rows);
+}
+
+/* What does not fit is a row that says so, and nothing of it is loaded; what fits is measured. */
+static void test_too_large(void **state)
+{
+    (void)state;
+    need_device();
+    assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "demo", "--max-memory", "15M", "[td]e*", "--no-selftest"), 6);
+    assert_says(out_path, "decode needs 4.0 MiB of weights and 8.3 MiB besides; the 20.3 MiB in all are more than the 15.0 MiB allowed");
+    assert_says(err_path, "decode needs");
+    assert_says(out_path, "text  f32   128x128");
+    assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "sd15", "--max-memory", "500M", "unet"), 6);
+    assert_says(err_path, "MiB in all are more than the 500.0 MiB allowed");
 }
 
 static void test_formats(void **state)
@@ -231,7 +285,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_refused, before_each), cmocka_unit_test_setup(test_every_kernel, before_each),
-        cmocka_unit_test_setup(test_measured, before_each), cmocka_unit_test_setup(test_formats, before_each),
+        cmocka_unit_test_setup(test_measured, before_each), cmocka_unit_test_setup(test_random_model, before_each),
+        cmocka_unit_test_setup(test_too_large, before_each), cmocka_unit_test_setup(test_formats, before_each),
         cmocka_unit_test_setup(test_compare, before_each), cmocka_unit_test_setup(test_two_runs, before_each),
     };
     return cmocka_run_group_tests(tests, before_all, after_all);

@@ -67,7 +67,7 @@ static const struct { deed deed; const char *what, *key, *value; int how; const 
     { SET, TEXT_JSON, "hidden_size", "32", 0, "a text embedding of 16 channels, the text encoder makes 32" },
     { SET, TEXT_JSON, "num_hidden_layers", "3", 0, "\"text_model.encoder.layers.2.layer_norm1." },
     { SET, TEXT_JSON, "intermediate_size", "64", 0, "mlp.fc1.weight\" has shape [32,16], expected [64,16]" },
-    { SET, TEXT_JSON, "vocab_size", "600", 0, "token_embedding.weight\" has shape [514,16], expected [600,16]" },
+    { SET, TEXT_JSON, "vocab_size", "600", 0, "token_embedding.weight\" has shape [586,16], expected [600,16]" },
     { SET, TEXT_JSON, "max_position_embeddings", "77", 0, "position_embedding.weight\" has shape [16,16], expected [77,16]" },
     { SET, SCHEDULER_JSON, "beta_end", "2", 0, "beta_end 2" },
     { SET, SCHEDULER_JSON, "beta_start", "\"x\"", 0, "\"beta_start\" is a string" },
