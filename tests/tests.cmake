@@ -1,5 +1,5 @@
-# --- kernels: every case of every op, and the bench; whole networks: what they cost --
-foreach(NAME check measure host_side mutants)
+# --- kernels: every case of every op, and the bench; the host side on other drivers --
+foreach(NAME check host_side mutants)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
