@@ -1,32 +1,27 @@
 #include "bench.h"
-#include "check.h"
 #include "op_shape.h"
 #include "peak.h"
+#include "trial.h"
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME = 160, LAUNCHES = 32 };
-static const double REFERENCE_WORK = 5e8;  /* floating-point operations of the reference, for each problem: about a second */
-static const double TIMED_AT_LEAST = 2e5;  /* ns: shorter dispatches are timed several at a time */
-static const double TOO_LONG = 1.5e9;      /* ns: drivers reset a GPU after some 2 s */
-static const double PROBE_EVERY = 2.5e8;   /* ns between two looks at the drift */
+enum { NAME = 160 };
+static const double REFERENCE_WORK = 5e8; /* floating-point operations of the reference, for each problem */
+static const double PROBE_EVERY = 2.5e8;  /* ns between two looks at the drift */
 
 typedef struct bench {
     const bl_bench_target *target;
     const bl_bench_options *o;
-    bl_kernels *kernels;
+    bl_trial trial;
     bl_peaks peaks;
     bl_program evict_program;
     bl_commands evict;
     bl_probe probe;
     double probed, drift;
     bl_timing_rule rule;
-    uint64_t random;
     uint32_t done, total, wrong;
-    bl_problem problem;      /* of the case at hand; kernels NULL: not made yet */
-    char checked[16];        /* how much of it has a reference: "all", "parts", "" */
 } bench;
 
 static bl_timing_rule rule_of(const bl_bench_options *o)
@@ -128,22 +123,6 @@ static bool wanted(const bl_bench_options *o, bl_kernel k, bl_dtype t, const bl_
     return matches(o->pattern, name);
 }
 
-static bool is_bench(const bl_op_case *c) { return !strncmp(c->name, "bench_", 6); }
-
-/* True if the kernel takes the case, laid out without gaps. */
-static bool takes(bl_kernel k, const bl_op_case *c)
-{
-    const bl_op op = bl_impls[k].op;
-    bl_params p = c->p;
-    bl_operand o[BL_MAX_OPERANDS];
-    bl_extent e[BL_MAX_OPERANDS] = { 0 };
-    const uint32_t n = bl_op_operands(op, o);
-    bl_op_infos[op].extents(&p, e);
-    for (uint32_t j = 0; j < n; j++)
-        p.v[j].stride = e[j].cols;
-    return bl_impls[k].fits(op, &p);
-}
-
 /* A case of its own for a kernel that takes none of the usual ones: the most work among those that it takes. NULL: there is one. */
 static const bl_op_case *case_of_its_own(bl_kernel k)
 {
@@ -151,9 +130,9 @@ static const bl_op_case *case_of_its_own(bl_kernel k)
     const bl_op_case *largest = NULL;
     for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
         const bl_op_case *c = &bl_op_infos[op].cases[i];
-        if (!takes(k, c))
+        if (!bl_trial_takes(k, c))
             continue;
-        if (is_bench(c))
+        if (bl_case_is_bench(c))
             return NULL;
         if (!largest || bl_op_work(op, BL_F32, &c->p) > bl_op_work(op, BL_F32, &largest->p))
             largest = c;
@@ -165,7 +144,7 @@ static const bl_op_case *usual_case(bl_op op)
 {
     const bl_op_info *info = &bl_op_infos[op];
     for (uint32_t i = 0; i < *info->case_count; i++)
-        if (is_bench(&info->cases[i]))
+        if (bl_case_is_bench(&info->cases[i]))
             return &info->cases[i];
     return info->cases;
 }
@@ -178,7 +157,7 @@ static void why_not(const bench *b, bl_kernel k, bl_dtype t, char text[NAME])
     const uint32_t lacks = ((impl->caps & ~(uint32_t)BL_IMPL_BIG) | (t == BL_F16 ? BL_CAP_S16 : 0)) & ~d->caps;
     char names[64];
     *text = 0;
-    if (bl_kernel_able(b->kernels, k, t))
+    if (bl_kernel_able(b->trial.kernels, k, t))
         return;
     bl_caps_text(lacks, names);
     const uint32_t lanes = BL_MAX(impl->workgroup, impl->caps & BL_IMPL_BIG ? (uint32_t)BL_BIG : 0);
@@ -204,107 +183,22 @@ static void skip_row(bench *b, bl_kernel k, bl_dtype t, const char *name, const 
 
 /* --- one row --------------------------------------------------------------------------------------------------------------- */
 
-static bl_result record(bench *b, const bl_dispatch *d, uint32_t times, bl_commands *c)
-{
-    bl_result result = BL_OK;
-    BL_TRY(bl_commands_begin(b->target->stream, times, BL_COMMANDS_TIMED, c));
-    for (uint32_t i = 0; i < times; i++) {
-        if (i)
-            bl_commands_barrier(c);
-        BL_TRY(bl_kernel_record(b->kernels, c, d));
-    }
-    BL_TRY(bl_commands_end(c));
-    return BL_OK;
-fail:
-    bl_commands_destroy(c);
-    return result;
-}
-
-/* Makes the pipeline, and dispatches one workgroup: some drivers compile only then. */
-static bl_result compile(bench *b, const bl_dispatch *whole)
-{
-    bl_result result = BL_OK;
-    bl_dispatch d = *whole;
-    bl_commands c = { 0 };
-    if (bl_kernel_compile_time(b->kernels, whole) > 0)
-        return BL_OK;
-    d.groups[0] = d.groups[1] = d.groups[2] = 1;
-    const double begun = bl_clock();
-    BL_TRY(record(b, &d, 1, &c));
-    BL_TRY(bl_stream_submit(b->target->stream, &c, 1, NULL));
-    BL_TRY(bl_stream_wait(b->target->stream));
-    bl_kernel_set_compile_time(b->kernels, whole, bl_clock() - begun);
-fail:
-    bl_commands_destroy(&c);
-    return result;
-}
-
-/* What the whole will take, by a part of its grid. Not on software devices, which nobody resets. */
-static bl_result predict(bench *b, const bl_dispatch *whole, double *ns)
-{
-    enum { SHARE = 64 };
-    bl_result result = BL_OK;
-    const bl_timing_rule once = { 0, 1 };
-    bl_dispatch d = *whole;
-    bl_commands c = { 0 };
-    bl_timing t;
-    const int axis = d.groups[2] >= d.groups[1] && d.groups[2] >= d.groups[0] ? 2 : d.groups[1] >= d.groups[0] ? 1 : 0;
-    *ns = 0;
-    if (b->target->device->software || d.groups[axis] < SHARE)
-        return BL_OK;
-    d.groups[axis] /= SHARE;
-    BL_TRY(record(b, &d, 1, &c));
-    BL_TRY(bl_timing_run(b->target->stream, &c, 1, NULL, &once, &t));
-    *ns = t.median * whole->groups[axis] / d.groups[axis];
-fail:
-    bl_commands_destroy(&c);
-    return result;
-}
-
-/* Compares with the reference: that of the problem, or of a smaller case that the kernel takes. */
-static bl_result check(bench *b, bl_kernel k, const char **how)
-{
-    bl_result result = BL_OK;
-    const bl_op op = b->problem.op;
-    const bl_op_case *small = NULL;
-    bl_problem q = { 0 };
-    *how = b->checked;
-    if (b->problem.part_count)
-        return bl_problem_check_once(&b->problem, k, NULL);
-    for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
-        const bl_op_case *c = &bl_op_infos[op].cases[i];
-        const double work = bl_op_infos[op].flops(&c->p);
-        if (!is_bench(c) && takes(k, c) && work <= REFERENCE_WORK && (!small || work > bl_op_infos[op].flops(&small->p)))
-            small = c;
-    }
-    if (!small)
-        return BL_OK;
-    *how = small->name;
-    BL_TRY(bl_problem_create(b->kernels, b->target->stream, op, b->problem.type, small, false, &b->random, &q));
-    BL_TRY(bl_problem_reference(&q, REFERENCE_WORK));
-    BL_TRY(bl_problem_check_once(&q, k, NULL));
-fail:
-    bl_problem_destroy(&q);
-    return result;
-}
-
 static bl_result time_hot_and_cold(bench *b, const bl_dispatch *d, bl_bench_row *row)
 {
     bl_result result = BL_OK;
     bl_commands c = { 0 };
     bl_timing t;
     const bl_timing_rule once = { 0, 1 }, cold = { b->rule.limit / 4, b->rule.noise };
-    BL_TRY(record(b, d, 1, &c));
+    BL_TRY(bl_trial_record(&b->trial, d, 1, &c));
     BL_TRY(bl_timing_run(b->target->stream, &c, 1, NULL, &once, &t));
     const bool slow = t.median > b->rule.limit; /* once is all there is time for */
     if (!slow) {
         BL_TRY(bl_timing_run(b->target->stream, &c, 1, &b->evict, &cold, &t));
         row->cold = t.median;
-        const double times = ceil(TIMED_AT_LEAST / BL_MAX(t.median, 1));
-        const uint32_t repetitions = (uint32_t)BL_MIN(times, LAUNCHES);
+        const uint32_t repetitions = bl_trial_repetitions(t.median);
         if (repetitions > 1) {
             bl_commands_destroy(&c);
-            BL_TRY(record(b, d, repetitions, &c));
+            BL_TRY(bl_trial_record(&b->trial, d, repetitions, &c));
         }
         BL_TRY(bl_timing_run(b->target->stream, &c, repetitions, NULL, &b->rule, &t));
     }
@@ -328,14 +222,14 @@ static void place_under_roof(const bench *b, bl_kernel k, bl_bench_row *row)
 
 static void put_statistics(const bench *b, const bl_dispatch *d, bl_bench_row *row, bl_pipeline_stats *stats)
 {
-    bl_kernel_stats(b->kernels, d, stats);
+    bl_kernel_stats(b->trial.kernels, d, stats);
     row->registers = stats->registers;
     row->spills = stats->spills;
     row->instructions = stats->instructions;
     row->subgroup = stats->subgroup;
     row->occupancy = stats->occupancy;
     row->statistics = stats->text;
-    row->compile = bl_kernel_compile_time(b->kernels, d);
+    row->compile = bl_kernel_compile_time(b->trial.kernels, d);
 }
 
 static double bytes_of(const bl_problem *q)
@@ -361,37 +255,18 @@ fail:
 }
 
 /* Measures implementation k on the problem at hand. What goes wrong with this row alone is in the row. */
-static bl_result measure(bench *b, bl_kernel k, bl_bench_row *row, char note[512])
+static bl_result measure(bench *b, bl_kernel k, bl_bench_row *row, char note[BL_TRIAL_NOTE])
 {
     bl_result result = BL_OK;
     bl_dispatch d;
-    double expected;
-    if (bl_problem_dispatch(&b->problem, k, &d) != BL_OK || !bl_dispatch_binds(b->kernels, &d)) {
-        row->verdict = BL_SKIP;
-        row->note = "an operand is larger than a binding, or the grid than the guaranteed limits";
+    BL_TRY(bl_trial_admit(&b->trial, k, &d, &row->verdict, &row->checked, note));
+    row->note = note;
+    b->wrong += row->verdict == BL_FAIL;
+    if (row->verdict != BL_PASS)
         return BL_OK;
-    }
-    BL_TRY(compile(b, &d));
-    BL_TRY(predict(b, &d, &expected));
-    if (expected > TOO_LONG) {
-        snprintf(note, 512, "one dispatch would take %.1f s, after which drivers reset a GPU", expected * 1e-9);
-        row->verdict = BL_SKIP;
-        row->note = note;
-        return BL_OK;
-    }
-    const bl_result checked = check(b, k, &row->checked);
-    if (checked == BL_ERROR_MISMATCH) {
-        snprintf(note, 512, "wrong: %s", bl_last_error());
-        row->verdict = BL_FAIL;
-        row->note = note;
-        b->wrong++;
-        return BL_OK;
-    }
-    BL_TRY(checked);
-    BL_TRY(bl_problem_upload(&b->problem));
     BL_TRY(time_hot_and_cold(b, &d, row));
-    row->work = bl_op_infos[b->problem.op].flops(&b->problem.p);
-    row->bytes = bytes_of(&b->problem);
+    row->work = bl_op_infos[b->trial.problem.op].flops(&b->trial.problem.p);
+    row->bytes = bytes_of(&b->trial.problem);
     place_under_roof(b, k, row);
     BL_TRY(drift_now(b, &row->drift));
 fail:
@@ -400,26 +275,10 @@ fail:
 
 /* --- all rows -------------------------------------------------------------------------------------------------------------- */
 
-/* Makes the problem when its first row needs it. */
-static bl_result need_problem(bench *b, bl_op op, bl_dtype t, const bl_op_case *c)
-{
-    bl_result result = BL_OK;
-    if (b->problem.kernels)
-        return BL_OK;
-    BL_TRY(bl_problem_create(b->kernels, b->target->stream, op, t, c, false, &b->random, &b->problem));
-    result = bl_problem_reference(&b->problem, REFERENCE_WORK);
-    snprintf(b->checked, sizeof(b->checked), "%s", result != BL_OK ? ""
-        : bl_op_infos[op].flops(&b->problem.parts[0]) < bl_op_infos[op].flops(&b->problem.p) ? "parts" : "all");
-    if (result == BL_ERROR_USAGE)
-        result = BL_OK; /* the reference takes too long: see check */
-fail:
-    return result;
-}
-
 static bl_result bench_row(bench *b, bl_kernel k, bl_dtype t, const bl_op_case *c)
 {
     bl_result result = BL_OK;
-    char name[NAME], shape[BL_SHAPE_TEXT], note[512];
+    char name[NAME], shape[BL_SHAPE_TEXT], note[BL_TRIAL_NOTE];
     bl_pipeline_stats stats;
     bl_dispatch d;
     name_row(k, t, c, name);
@@ -429,14 +288,15 @@ static bl_result bench_row(bench *b, bl_kernel k, bl_dtype t, const bl_op_case *
         return BL_OK;
     }
     tell(b, name);
-    BL_TRY(need_problem(b, bl_impls[k].op, t, c));
+    if (!b->trial.problem.kernels) /* the first row that needs it */
+        BL_TRY(bl_trial_begin(&b->trial, bl_impls[k].op, t, c));
     bl_bench_row row = empty_row("shader", name);
     row.op = bl_op_infos[bl_impls[k].op].name;
     row.kernel = bl_impls[k].name;
     row.type = bl_dtype_name(t);
     row.shape = shape;
     BL_TRY(measure(b, k, &row, note));
-    if (row.verdict == BL_PASS && bl_problem_dispatch(&b->problem, k, &d) == BL_OK)
+    if (row.verdict == BL_PASS && bl_problem_dispatch(&b->trial.problem, k, &d) == BL_OK)
         put_statistics(b, &d, &row, &stats);
     b->o->row(b->o->user, &row);
 fail:
@@ -449,18 +309,18 @@ static bl_result bench_case(bench *b, bl_op op, const bl_op_case *c, bool given)
     for (int t = 0; t < BL_DTYPE_COUNT; t++) {
         for (int k = 0; k < BL_KERNEL_COUNT; k++) {
             const bl_kernel kernel = (bl_kernel)k;
-            if (bl_impls[k].op != op || !bl_kernel_able(b->kernels, kernel, (bl_dtype)t) || !wanted(b->o, kernel, (bl_dtype)t, c))
+            if (bl_impls[k].op != op || !bl_kernel_able(b->trial.kernels, kernel, (bl_dtype)t) || !wanted(b->o, kernel, (bl_dtype)t, c))
                 continue;
-            if (!given && !is_bench(c) && case_of_its_own(kernel) != c)
+            if (!given && !bl_case_is_bench(c) && case_of_its_own(kernel) != c)
                 continue;
             b->done++;
-            if (takes(kernel, c))
+            if (bl_trial_takes(kernel, c))
                 BL_TRY(bench_row(b, kernel, (bl_dtype)t, c));
         }
-        bl_problem_destroy(&b->problem);
+        bl_trial_end(&b->trial);
     }
 fail:
-    bl_problem_destroy(&b->problem);
+    bl_trial_end(&b->trial);
     return result;
 }
 
@@ -475,7 +335,7 @@ static void report_missing(bench *b, const bl_op_case *given, bl_op op)
                 continue;
             bl_kernel_label(kernel, (bl_dtype)t, label);
             why_not(b, kernel, (bl_dtype)t, why);
-            if (!*why && given && !takes(kernel, given))
+            if (!*why && given && !bl_trial_takes(kernel, given))
                 snprintf(why, sizeof(why), "does not take this shape");
             if (*why)
                 skip_row(b, kernel, (bl_dtype)t, label, "", why);
@@ -519,7 +379,7 @@ static bl_result choose_ops(bench *b, bool chosen[BL_OP_COUNT], bool *matrices)
                 continue;
             const bl_op_case shaped = { .name = b->o->shape }, *list = b->o->shape ? &shaped : bl_op_infos[op].cases;
             for (uint32_t i = 0; i < (b->o->shape ? 1 : *bl_op_infos[op].case_count); i++) {
-                if (!wanted(b->o, (bl_kernel)k, (bl_dtype)t, &list[i]) || (!b->o->shape && !is_bench(&list[i]) &&
+                if (!wanted(b->o, (bl_kernel)k, (bl_dtype)t, &list[i]) || (!b->o->shape && !bl_case_is_bench(&list[i]) &&
                     case_of_its_own((bl_kernel)k) != &list[i]))
                     continue;
                 any = true;
@@ -527,8 +387,8 @@ static bl_result choose_ops(bench *b, bool chosen[BL_OP_COUNT], bool *matrices)
                 if (b->o->shape && !bl_op_shape_names(op, b->o->shape))
                     continue;
                 named = chosen[op] = true;
-                b->total += bl_kernel_able(b->kernels, (bl_kernel)k, (bl_dtype)t);
-                *matrices |= (bl_impls[k].caps & BL_CAP_CM) && bl_kernel_able(b->kernels, (bl_kernel)k, (bl_dtype)t);
+                b->total += bl_kernel_able(b->trial.kernels, (bl_kernel)k, (bl_dtype)t);
+                *matrices |= (bl_impls[k].caps & BL_CAP_CM) && bl_kernel_able(b->trial.kernels, (bl_kernel)k, (bl_dtype)t);
             }
         }
     if (!any)
@@ -540,10 +400,11 @@ static bl_result choose_ops(bench *b, bool chosen[BL_OP_COUNT], bool *matrices)
 bl_result bl_bench_shaders(const bl_bench_target *target, const bl_bench_options *o)
 {
     bl_result result = BL_OK;
-    bench b = { .target = target, .o = o, .rule = rule_of(o), .random = 1 };
+    bench b = { .target = target, .o = o, .rule = rule_of(o),
+        .trial = { .stream = target->stream, .reference_work = REFERENCE_WORK, .random = 1 } };
     bool chosen[BL_OP_COUNT] = { 0 }, matrices = false;
-    BL_TRY(bl_kernels_create(target->device, NULL, &b.kernels)); /* of its own, without a cache: compiling is measured */
-    bl_kernels_keep_stats(b.kernels);
+    BL_TRY(bl_kernels_create(target->device, NULL, &b.trial.kernels)); /* of its own, without a cache: compiling is measured */
+    bl_kernels_keep_stats(b.trial.kernels);
     BL_TRY(choose_ops(&b, chosen, &matrices));
     for (int op = 0; op < BL_OP_COUNT && o->shape; op++) {
         bl_op_case given;
@@ -567,11 +428,11 @@ bl_result bl_bench_shaders(const bl_bench_target *target, const bl_bench_options
     if (b.wrong)
         result = bl_fail(BL_ERROR_MISMATCH, "%u results were wrong", b.wrong);
 fail:
-    bl_problem_destroy(&b.problem);
+    bl_trial_end(&b.trial);
     bl_probe_destroy(&b.probe);
     bl_commands_destroy(&b.evict);
     bl_program_destroy(&b.evict_program);
     bl_peaks_destroy(&b.peaks);
-    bl_kernels_destroy(&b.kernels);
+    bl_kernels_destroy(&b.trial.kernels);
     return result;
 }

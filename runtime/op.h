@@ -4,6 +4,7 @@
 #define BL_OP_H
 #include "base.h"
 #include "params.h"
+#include <string.h>
 
 enum { BL_MAX_OPERANDS = 7 };  /* the eighth binding is the step table */
 
@@ -34,6 +35,9 @@ typedef struct bl_op_case {
     float mean, spread;  /* spread 0 means the default, normal(0, 1) */
     bool turns;          /* the second half of the columns of operand 0 has the opposite mean: sums leave the range of fp16 and return */
 } bl_op_case;
+
+/* The shapes of real networks, which are for measuring; all other cases are for checking. */
+static inline bool bl_case_is_bench(const bl_op_case *c) { return !strncmp(c->name, "bench_", 6); }
 
 typedef enum bl_access { BL_READ = 1, BL_WRITE = 2 } bl_access;
 typedef struct bl_operand {

@@ -58,7 +58,7 @@ static bool takes(const bl_op_case *c, bl_kernel k, bl_op_case *out)
 {
     const bl_impl *impl = &bl_impls[k];
     *out = *c;
-    if (!strncmp(c->name, "bench_", 6) || bl_op_work(impl->op, BL_F32, &c->p) > MOST_WORK)
+    if (bl_case_is_bench(c) || bl_op_work(impl->op, BL_F32, &c->p) > MOST_WORK)
         return false;
     bl_case_lay_out(impl->op, &out->p, true);
     return impl->fits(impl->op, &out->p);

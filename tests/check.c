@@ -143,7 +143,7 @@ int main(int argc, char **argv)
     for (int op = 0; op < BL_OP_COUNT; op++)
         for (uint32_t i = 0; i < *bl_op_infos[op].case_count; i++) {
             const bl_op_case *c = &bl_op_infos[op].cases[i];
-            if (!strncmp(c->name, "bench_", 6) != bench)
+            if (bl_case_is_bench(c) != bench)
                 continue;
             for (int t = 0; t < BL_DTYPE_COUNT; t++)
                 for (int padded = 0; padded < (bench ? 1 : 2); padded++)
