@@ -49,12 +49,17 @@ json_t *bench_row_json(const bl_bench_row *r)
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         put_text(row, texts[i].key, texts[i].text);
-    if (timed)
+    if (timed) {
         json_object_set_new(row, "runs", json_integer(r->runs));
+        json_object_set_new(row, "rounds", json_integer(r->rounds));
+    }
     put(row, "median_ns", r->median, timed);
     put(row, "p10_ns", r->p10, timed);
     put(row, "p90_ns", r->p90, timed);
+    put(row, "low_ns", r->low, timed);
+    put(row, "high_ns", r->high, timed);
     put(row, "noise", r->noise, timed);
+    put(row, "probe_ns", r->probe, timed && r->probe > 0);
     put(row, "cold_ns", r->cold, r->cold > 0);
     put(row, "launch_ns", r->launch, r->launch > 0);
     put(row, "compile_ns", r->compile, r->compile > 0);
@@ -106,7 +111,7 @@ static const char *context_trouble(const json_t *context)
 
 static const char *row_trouble(const json_t *row)
 {
-    static const char *const numbers[] = { "median_ns", "p10_ns", "p90_ns", "noise" };
+    static const char *const numbers[] = { "rounds", "median_ns", "p10_ns", "p90_ns", "low_ns", "high_ns", "noise" };
     if (!*bench_text(row, "name") || !*bench_text(row, "verdict") || !*bench_text(row, "kind"))
         return "lacks kind, name or verdict";
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && json_object_get(row, "runs"); i++)

@@ -4,7 +4,7 @@
 #define CLI_BENCH_ROWS_H
 #include "session.h"
 
-enum { BENCH_SCHEMA_VERSION = 1 };
+enum { BENCH_SCHEMA_VERSION = 2 };
 
 typedef struct bench_results {
     json_t *context; /* object */

@@ -203,11 +203,13 @@ static bl_result measure(bench_model *b, size_t network, bl_bench_row *row)
     row->setup = bl_clock() - begun;
     row->type = bl_dtype_name(s.graph->type);
     BL_TRY(time_stage(b, network, &s, &t));
-    row->runs = t.runs;
+    row->runs = row->rounds = t.runs;
     row->wall = 1; /* a run is many submissions */
     row->median = t.median;
     row->p10 = t.p10;
     row->p90 = t.p90;
+    row->low = t.low;
+    row->high = t.high;
     row->noise = t.noise;
     row->weights = weight_bytes(s.graph);
     row->work = network == LOAD ? 0 : bl_graph_flops(s.graph);
@@ -270,10 +272,13 @@ static void add_up(const bl_bench_row rows[NETWORKS], const uint32_t times[NETWO
         sum->median += r->median * times[i];
         sum->p10 += r->p10 * times[i];
         sum->p90 += r->p90 * times[i];
+        sum->low += r->low * times[i];
+        sum->high += r->high * times[i];
         sum->work += r->work * times[i];
         sum->device_bytes = BL_MAX(sum->device_bytes, r->device_bytes);
         variance += error * error;
     }
+    sum->rounds = sum->runs;
     sum->noise = sum->median > 0 ? sqrt(variance) / sum->median : 0;
 }
 

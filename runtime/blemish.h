@@ -420,9 +420,12 @@ typedef struct bl_bench_row {
     const char *checked;     /* of a shader: what of its result was compared with the reference: "all", "parts" of it, or the name of a
                                 smaller case, where the reference would take too long */
     uint32_t runs;           /* timed; 0: none */
+    uint32_t rounds;         /* in which they were, apart in time: nine, or as many as the time limit has room for; of a network every run
+                                is one */
     int wall;                /* times are wall times from submission to completion, because the queue has no timestamps */
-    double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits */
-    double noise;            /* standard error of the median, as a share of it */
+    double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits: medians of those of the rounds */
+    double low, high;        /* medians of rounds: the least, and the largest without the slowest quarter, which is mostly what else happened */
+    double noise;            /* standard error of the median from those of the rounds, as a share of it; 1: of a single run */
     double cold;             /* median after the caches were emptied; 0: not measured */
     double launch;           /* an empty dispatch and its barrier; 0: not measured */
     double compile;          /* making the pipeline and its first dispatch, of one workgroup; 0: not measured */
@@ -431,7 +434,8 @@ typedef struct bl_bench_row {
     const char *unit;        /* of a peak: "FLOP", "OP" (integer operations), "B", "s" (the median is the measurement) */
     double share;            /* of a shader: how much of the roof it reaches, 0-1, or above in caches; "peak" rows are the roof */
     const char *bound;       /* by what: "compute", "memory", "cache" (faster than memory can be), "launch" (half is an empty one) */
-    double drift;            /* how much slower than at the start a kernel that never changes was right after this row, as a share */
+    double probe;            /* what one turn of a kernel that never changes took right after this row; 0: not measured */
+    double drift;            /* how much slower than at the start that was, as a share */
     double registers, spills, instructions, subgroup, occupancy; /* as the driver says; negative: it does not */
     const char *statistics;  /* all that the driver says: "VGPRs=64;Code size=5124" */
     double setup;            /* of a network: loading, planning, recording */
@@ -447,7 +451,7 @@ typedef struct bl_bench_options {
     /* Of shaders: a problem in place of the usual ones, by names of the op's parameters (shaders/inc/params.h), which is measured in all
      * matching ops that have them; others are as in the op's first usual case: "m=4096,n=320,k=320". NULL: the usual ones */
     const char *shape;
-    float time_limit;        /* seconds of each row after which no further run begins; 0: 1 */
+    float time_limit;        /* seconds of each row, of all its rounds, after which no further run begins; 0: 1 */
     float noise;             /* a row is known well enough at this noise; 0: 0.005 */
     uint32_t width, height;  /* of networks: pixels of the picture, 64-2048, multiples as the model needs them; 0: the model's own */
     int list;                /* only tell which rows there are: nothing is measured */
