@@ -102,14 +102,16 @@ static void write_markdown(const bench_results *r, const bench_column *columns, 
 /* Every member that a row may have, so that files of different runs have the same columns; then those of the context. */
 static const char *const row_keys[] = {
     "kind", "name", "op", "kernel", "type", "shape", "verdict", "note", "checked", "clock", "runs", "rounds", "median_ns", "p10_ns",
-    "p90_ns", "low_ns", "high_ns", "noise", "probe_ns", "cold_ns", "launch_ns", "compile_ns", "flop", "bytes", "gflops", "gbps", "intensity", "rate", "unit", "share", "bound", "drift",
+    "p90_ns", "low_ns", "high_ns", "noise", "probe_ns", "cold_ns", "launch_ns", "compile_ns", "flop",
+    "bytes", "gflops", "gbps", "intensity", "rate", "unit", "share", "bound", "drift",
     "registers", "spills", "instructions", "subgroup", "occupancy", "statistics", "setup_ns", "forward_flop", "weight_bytes",
     "device_bytes", "host_bytes",
     "before_ns", "after_ns", "change",
 };
 static const struct { const char *column, *object, *key; } context_keys[] = {
     { "measured_at", NULL, "time" }, { "blemish", NULL, "blemish" }, { "kernels", NULL, "kernels" }, { "device", "device", "name" },
-    { "driver", "device", "driver" }, { "api", "device", "api" }, { "caps", NULL, "caps" }, { "model", NULL, "model" }, { "processor", "host", "processor" },
+    { "driver", "device", "driver" }, { "api", "device", "api" }, { "caps", NULL, "caps" }, { "model", NULL, "model" },
+    { "processor", "host", "processor" },
     { "system", "host", "system" },
 };
 enum { ROW_KEYS = sizeof(row_keys) / sizeof(row_keys[0]), CONTEXT_KEYS = sizeof(context_keys) / sizeof(context_keys[0]) };

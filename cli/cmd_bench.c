@@ -270,8 +270,8 @@ static const cli_option options[] = {
     { .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH, .where = offsetof(bench_values, model.path),
       .env = "BLEMISH_MODEL", .help = "model: the checkpoint, a folder in diffusers layout or a single safetensors file" },
     { .name = "random", .argument = "SHAPES", .type = OPTION_CHOICE, .choices = "sd15|sd21|demo", .where = offsetof(bench_values, random),
-      .excludes = "model", .help = "model: no checkpoint but random weights in the shapes of Stable Diffusion 1.5 or 2.1 (for 768 pixels) with"
-      " CLIP ViT-L/14, or of the model that comes with blemish", .otherwise = "a checkpoint" },
+      .excludes = "model", .help = "model: no checkpoint but random weights in the shapes of Stable Diffusion 1.5 or 2.1 (for 768"
+      " pixels) with CLIP ViT-L/14, or of the model that comes with blemish", .otherwise = "a checkpoint" },
     { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(bench_values, clip),
       .excludes = "random", .help = "model: CLIP model for the image loss", .otherwise = "it is not measured" },
     { .name = "width", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,

@@ -129,7 +129,8 @@ static bl_result fill_in_method(job *j)
         bl_free(ids);
         BL_TRY(encoded);
     }
-    m->guide = (bl_guide_spec){ .h = j->h, .w = j->w, .level = bl_guide_level(&c->unet, j->h, j->w, o->attention_res), .branches = 1, .slice = used - 1, .count = j->words.count,
+    m->guide = (bl_guide_spec){ .h = j->h, .w = j->w, .level = bl_guide_level(&c->unet, j->h, j->w, o->attention_res),
+        .branches = 1, .slice = used - 1, .count = j->words.count,
         .smooth = true, .mean = o->words_mean != 0 };
     memcpy(m->guide.tokens, j->words.tokens, sizeof(m->guide.tokens));
 fail:

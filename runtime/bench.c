@@ -29,7 +29,8 @@ typedef struct bench {
 
 static bl_timing_rule rule_of(const bl_bench_options *o)
 {
-    return (bl_timing_rule){ 1e9 * (double)(o->time_limit > 0 ? o->time_limit : 1) / BL_ROUNDS, (double)(o->noise > 0 ? o->noise : 0.005f) };
+    const double limit = 1e9 * (double)(o->time_limit > 0 ? o->time_limit : 1);
+    return (bl_timing_rule){ limit / BL_ROUNDS, (double)(o->noise > 0 ? o->noise : 0.005f) };
 }
 
 static bl_bench_row empty_row(const char *kind, const char *name)

@@ -424,7 +424,7 @@ typedef struct bl_bench_row {
                                 is one */
     int wall;                /* times are wall times from submission to completion, because the queue has no timestamps */
     double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits: medians of those of the rounds */
-    double low, high;        /* medians of rounds: the least, and the largest without the slowest quarter, which is mostly what else happened */
+    double low, high;        /* medians of rounds: the least, and the largest without the slowest quarter, which is what else happened */
     double noise;            /* standard error of the median from those of the rounds, as a share of it; 1: of a single run */
     double cold;             /* median after the caches were emptied; 0: not measured */
     double launch;           /* an empty dispatch and its barrier; 0: not measured */
@@ -467,12 +467,12 @@ BL_API bl_result bl_bench_peak(bl_context *context, const bl_bench_options *opti
  * then timed. Begins with the peaks that its shares refer to. Kernels that do not run here are rows too. BL_ERROR_MISMATCH: a result was
  * wrong, the others have been measured; BL_ERROR_USAGE as above, or no matching op has the parameters of the shape. */
 BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *options);
-/* The networks of a model, one row each: "text", "unet" (one evaluation), "step" (of the sampler, with guidance: the U-Net for two prompts),
- * "guide" (as far as the attention loss, and its gradient), "encode", "decode", with a CLIP model "image" (its loss and gradient), and "load"
- * (the U-Net's weights to the device); of every one the time of a run, what it takes until it can run, and the device memory. "picture"
- * and "guided" are sums: an image-to-image picture of 25 steps, and the same with "guide" in each. Memory is planned first; what does not
- * fit is not loaded. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat; BL_ERROR_MEMORY: a network does not
- * fit, the others have been measured; BL_ERROR_USAGE as above. */
+/* The networks of a model, one row each: "text", "unet" (one evaluation), "step" (of the sampler, with guidance: the U-Net for two
+ * prompts), "guide" (as far as the attention loss, and its gradient), "encode", "decode", with a CLIP model "image" (its loss and
+ * gradient), and "load" (the U-Net's weights to the device); of every one the time of a run, what it takes until it can run, and the
+ * device memory. "picture" and "guided" are sums: an image-to-image picture of 25 steps, and the same with "guide" in each. Memory is
+ * planned first; what does not fit is not loaded. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat;
+ * BL_ERROR_MEMORY: a network does not fit, the others have been measured; BL_ERROR_USAGE as above. */
 BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
 /* The same of networks with random weights, which need no files: "sd15" or "sd21" (Stable Diffusion 1.5, and 2.1 for 768 pixels, with
  * CLIP ViT-L/14), "demo" (the model that comes with blemish). BL_ERROR_USAGE: other shapes. */

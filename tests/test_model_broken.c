@@ -77,7 +77,8 @@ static const struct { deed deed; const char *what, *key, *value; int how; const 
 
     { TENSOR, "text_model.embeddings.token_embedding.weight", 0, 0, FX_DROP, "token_embedding.weight\" is missing" },
     { TENSOR, "text_model.embeddings.token_embedding.weight", 0, 0, FX_INT64, "token_embedding.weight\" is I64" },
-    { TENSOR, "text_model.embeddings.position_embedding.weight", 0, 0, FX_RESHAPE, "position_embedding.weight\" has shape [20,16], expected [16,16]" },
+    { TENSOR, "text_model.embeddings.position_embedding.weight", 0, 0, FX_RESHAPE,
+      "position_embedding.weight\" has shape [20,16], expected [16,16]" },
     { TENSOR, "text_model.encoder.layers.1.mlp.fc2.bias", 0, 0, FX_DROP, "layers.1.mlp.fc2.bias\" is missing" },
     { TENSOR, "conv_in.weight", 0, 0, FX_RESHAPE, "\"conv_in.weight\" has shape [20,4,3,3], expected [16,4,3,3]" },
     { TENSOR, "conv_in.weight", 0, 0, FX_INT64, "\"conv_in.weight\" is I64; F32, F16 and BF16 can be used" },

@@ -15,6 +15,19 @@ if(NOT BLEMISH_SPIRV_DIR)
   set_tests_properties(mutants PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS selftest)
 endif()
 
+# --- does a comparison of measurements see a slower kernel, and none where there is none? ---
+if(TARGET blemish-cli AND NOT BLEMISH_SPIRV_DIR)
+  list(FILTER CLI_SOURCES EXCLUDE REGEX /main\\.c$)
+  add_executable(slow_kernel ${CMAKE_CURRENT_LIST_DIR}/slow_kernel.c ${CLI_SOURCES})
+  target_include_directories(slow_kernel PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/cli ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+  target_include_directories(slow_kernel SYSTEM PRIVATE ${STB_INCLUDE})
+  target_compile_definitions(slow_kernel PRIVATE VK_NO_PROTOTYPES)
+  target_link_libraries(slow_kernel PRIVATE blemish)
+  add_test(NAME slow_kernel COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/slow_kernel.sh $<TARGET_FILE:blemish-cli> $<TARGET_FILE:slow_kernel>
+    ${CMAKE_SOURCE_DIR}/shaders ${SPIRV_DIR})
+  set_tests_properties(slow_kernel PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()
+
 # --- the rules of the tree; sanitizers add symbols of their own to the library ---
 add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CMAKE_SOURCE_DIR}
   $<$<NOT:$<BOOL:${BLEMISH_SANITIZE}>>:$<TARGET_FILE:blemish>>)
