@@ -60,6 +60,16 @@ static double choose(double n, double k) { return exp(lgamma(n + 1) - lgamma(k +
  * the n. */
 static double by_chance(double n, double m) { return choose(m + floor(n / 4), m) / choose(n + m, n); }
 
+/* What the later time is multiplied by to be that of the earlier one's work: a peak takes as long as the device needs to be timed. */
+static double same_work(const json_t *before, const json_t *after)
+{
+    const char *const work[] = { "flop", "bytes" };
+    for (size_t i = 0; i < 2 && !strcmp(bench_text(before, "kind"), "peak"); i++)
+        if (bench_number(before, work[i]) > 0 && bench_number(after, work[i]) > 0)
+            return bench_number(before, work[i]) / bench_number(after, work[i]);
+    return 1;
+}
+
 static const char *unsure(bench_comparison *out, const char *why, const char **note)
 {
     *note = why;
@@ -71,11 +81,11 @@ static const char *unsure(bench_comparison *out, const char *why, const char **n
  * the median by more than the threshold, and by more than the device itself has become slower. The same of faster. */
 static const char *judge(bench_comparison *out, const json_t *before, const json_t *after, double threshold, const char **note)
 {
-    const double change = bench_number(after, "median_ns") / bench_number(before, "median_ns");
+    const double scale = same_work(before, after), change = scale * bench_number(after, "median_ns") / bench_number(before, "median_ns");
     const double probe[] = { bench_number(before, "probe_ns"), bench_number(after, "probe_ns") };
     const double device = probe[0] > 0 && probe[1] > 0 ? probe[1] / probe[0] : 1, factor = 1 + threshold;
-    const bool slower = bench_number(after, "low_ns") > bench_number(before, "high_ns") && change > factor;
-    const bool faster = bench_number(after, "high_ns") < bench_number(before, "low_ns") && change < 1 / factor;
+    const bool slower = scale * bench_number(after, "low_ns") > bench_number(before, "high_ns") && change > factor;
+    const bool faster = scale * bench_number(after, "high_ns") < bench_number(before, "low_ns") && change < 1 / factor;
     if (strcmp(bench_text(before, "clock"), bench_text(after, "clock")))
         return unsure(out, "one by device time, one by the wall", note);
     if (!slower && !faster) {
@@ -92,6 +102,12 @@ static const char *judge(bench_comparison *out, const json_t *before, const json
     return slower ? "SLOWER" : "faster";
 }
 
+/* Peaks in results of shaders are there for the shares: short of time, and not what is compared. */
+static bool is_roof(const bench_comparison *out, const json_t *row)
+{
+    return !strcmp(bench_text(row, "kind"), "peak") && strcmp(bench_text(out->rows.context, "measured"), "peak");
+}
+
 static void compare_row(bench_comparison *out, const json_t *before, const json_t *after, double threshold)
 {
     const char *note = "", *verdict;
@@ -104,10 +120,11 @@ static void compare_row(bench_comparison *out, const json_t *before, const json_
     if (was)
         json_object_set_new(row, "before_ns", json_real(bench_number(before, "median_ns")));
     if (is)
-        json_object_set_new(row, "after_ns", json_real(bench_number(after, "median_ns")));
+        json_object_set_new(row, "after_ns", json_real(bench_number(after, "median_ns") * (was ? same_work(before, after) : 1)));
     if (was && is) {
-        json_object_set_new(row, "change", json_real(bench_number(after, "median_ns") / bench_number(before, "median_ns") - 1));
-        verdict = judge(out, before, after, threshold, &note);
+        json_object_set_new(row, "change", json_real(same_work(before, after) * bench_number(after, "median_ns") /
+                                                          bench_number(before, "median_ns") - 1));
+        verdict = is_roof(out, any) ? "roof" : judge(out, before, after, threshold, &note);
     } else {
         verdict = was ? "gone" : "new";
         note = after && before ? bench_text(any, "note") : "";
