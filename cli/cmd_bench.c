@@ -230,6 +230,8 @@ static bool check(const job *j, const operands *rest)
         return options_refuse(j->self, "--shape makes sense only with shader"), false;
     if (v->plot && !shader)
         return options_refuse(j->self, "--plot makes sense only with shader"), false;
+    if (v->plot && picture_has_png_name(v->plot))
+        return options_refuse(j->self, "--plot: %s: the picture is SVG, not PNG", v->plot), false;
     if (v->list && two)
         return options_refuse(j->self, "--list makes no sense with compare"), false;
     if (v->list && v->plot)

@@ -25,6 +25,7 @@ static void test_refused(void **state)
         { 2, { "bench", "compare", "a" }, "compare takes two files" },
         { 2, { "bench", "peak", "--shape", "m=1" }, "--shape makes sense only with shader" },
         { 2, { "bench", "shader", "--list", "--plot", "p.svg" }, "contradict each other" },
+        { 2, { "bench", "shader", "--plot", "p.png" }, "--plot: p.png: the picture is SVG, not PNG" },
         { 2, { "bench", "shader", "--format", "xml" }, "--format: must be one of auto, table, markdown, csv, json, sql" },
         { 2, { "bench", "shader", "--time-limit", "0" }, "--time-limit: must be a number, above 0" },
         { 2, { "bench", "model" }, "--model MODEL (or BLEMISH_MODEL) or --random SHAPES is missing" },
@@ -173,7 +174,7 @@ static void test_too_large(void **state)
     assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "demo", "--max-memory", "15M", "[td]e*", "--no-selftest"), 6);
     assert_says(out_path, "decode needs 4.0 MiB of weights and 8.3 MiB besides; the 20.3 MiB in all are more than the 15.0 MiB allowed");
     assert_says(err_path, "decode needs");
-    assert_says(out_path, "text  f32   128x128");
+    assert_says(out_path, "text    f32   128x128");
     assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "sd15", "--max-memory", "500M", "unet"), 6);
     assert_says(err_path, "MiB in all are more than the 500.0 MiB allowed");
 }
