@@ -9,8 +9,8 @@ typedef struct bench_comparison {
 } bench_comparison;
 
 /* Refuses (false, with the reason noted in the session) files of unlike devices unless `force`. A row is slower or faster when its median
- * changed by more than `threshold` (a share) and the middle 80 % of its times do not overlap those of the other file. Freed by
- * bench_results_free of its rows. */
+ * changed by more than `threshold` (a share), none of its rounds lies among those of the other file but the slowest quarter of them, and
+ * a kernel that never changes did not change as much. Freed by bench_results_free of its rows. */
 bool bench_compare(session *s, const bench_results *before, const bench_results *after, double threshold, bool force,
                    bench_comparison *out);
 #endif

@@ -4,20 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-const bench_column bench_columns_measured[] = {
+const bench_column bench_columns_shader[] = {
     { "name", "name", NULL, 0 }, { "median_ns", "us", "%.1f", 1e-3 }, { "noise", "noise %", "%.1f", 100 },
     { "cold_ns", "cold us", "%.1f", 1e-3 }, { "gflops", "GFLOP/s", "%.2f", 0 }, { "gbps", "GB/s", "%.2f", 0 },
     { "intensity", "FLOP/B", "%.1f", 0 }, { "share", "roof %", "%.0f", 100 }, { "bound", "bound by", NULL, 0 },
     { "compile_ns", "compile ms", "%.0f", 1e-6 }, { "registers", "registers", "%.0f", 0 }, { "spills", "spills", "%.0f", 0 },
-    { "setup_ns", "ready s", "%.2f", 1e-9 }, { "device_bytes", "device MiB", "%.1f", 0x1p-20 }, { "drift", "drift %", "%+.0f", 100 },
-    { "note", "note", NULL, 0 }, { 0 },
+    { "drift", "drift %", "%+.0f", 100 }, { "note", "note", NULL, 0 }, { 0 },
+};
+const bench_column bench_columns_model[] = {
+    { "name", "name", NULL, 0 }, { "type", "type", NULL, 0 }, { "shape", "pixels", NULL, 0 }, { "median_ns", "ms", "%.1f", 1e-6 },
+    { "noise", "noise %", "%.1f", 100 }, { "flop", "GFLOP", "%.1f", 1e-9 }, { "forward_flop", "of it forward", "%.1f", 1e-9 },
+    { "gflops", "GFLOP/s", "%.1f", 0 }, { "gbps", "GB/s", "%.2f", 0 }, { "setup_ns", "ready s", "%.2f", 1e-9 },
+    { "weight_bytes", "weights MiB", "%.1f", 0x1p-20 }, { "device_bytes", "device MiB", "%.1f", 0x1p-20 },
+    { "host_bytes", "host MiB", "%.1f", 0x1p-20 }, { "note", "note", NULL, 0 }, { 0 },
 };
 const bench_column bench_columns_compared[] = {
     { "name", "name", NULL, 0 }, { "before_ns", "before us", "%.1f", 1e-3 }, { "after_ns", "after us", "%.1f", 1e-3 },
     { "change", "change %", "%+.1f", 100 }, { "verdict", "verdict", NULL, 0 }, { "note", "note", NULL, 0 }, { 0 },
 };
 
-/* A cell as text; "" for what a row does not have. */
+/* A cell as text; "" for what a row does not have, null is unknown. */
 static void cell(const json_t *row, const bench_column *c, char *text, size_t size)
 {
     const json_t *value = json_object_get(row, c->key);
@@ -27,6 +33,8 @@ static void cell(const json_t *row, const bench_column *c, char *text, size_t si
         snprintf(text, size, "%s", json_string_value(value));
     else if (json_is_number(value) && c->format)
         snprintf(text, size, c->format, number);
+    else if (json_is_null(value))
+        snprintf(text, size, "unknown");
 }
 
 static size_t count_columns(const bench_column *columns)
@@ -93,15 +101,17 @@ static void write_markdown(const bench_results *r, const bench_column *columns, 
 
 /* Every member that a row may have, so that files of different runs have the same columns; then those of the context. */
 static const char *const row_keys[] = {
-    "kind", "name", "op", "kernel", "type", "shape", "verdict", "note", "checked", "clock", "runs", "median_ns", "p10_ns", "p90_ns",
-    "noise", "cold_ns",
-    "launch_ns", "compile_ns", "flop", "bytes", "gflops", "gbps", "intensity", "rate", "unit", "share", "bound", "drift",
-    "registers", "spills", "instructions", "subgroup", "occupancy", "statistics", "setup_ns", "device_bytes",
+    "kind", "name", "op", "kernel", "type", "shape", "verdict", "note", "checked", "clock", "runs", "rounds", "median_ns", "p10_ns",
+    "p90_ns", "low_ns", "high_ns", "noise", "probe_ns", "cold_ns", "launch_ns", "compile_ns", "flop",
+    "bytes", "gflops", "gbps", "intensity", "rate", "unit", "share", "bound", "drift",
+    "registers", "spills", "instructions", "subgroup", "occupancy", "statistics", "setup_ns", "forward_flop", "weight_bytes",
+    "device_bytes", "host_bytes",
     "before_ns", "after_ns", "change",
 };
 static const struct { const char *column, *object, *key; } context_keys[] = {
     { "measured_at", NULL, "time" }, { "blemish", NULL, "blemish" }, { "kernels", NULL, "kernels" }, { "device", "device", "name" },
-    { "driver", "device", "driver" }, { "api", "device", "api" }, { "caps", NULL, "caps" }, { "processor", "host", "processor" },
+    { "driver", "device", "driver" }, { "api", "device", "api" }, { "caps", NULL, "caps" }, { "model", NULL, "model" },
+    { "processor", "host", "processor" },
     { "system", "host", "system" },
 };
 enum { ROW_KEYS = sizeof(row_keys) / sizeof(row_keys[0]), CONTEXT_KEYS = sizeof(context_keys) / sizeof(context_keys[0]) };

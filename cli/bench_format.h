@@ -10,8 +10,8 @@ typedef struct bench_column {
     double scale;        /* the number is multiplied by it first; 0: 1 */
 } bench_column;
 
-/* Columns that a reader needs: of measurements, and of a comparison. End with a zeroed entry. */
-extern const bench_column bench_columns_measured[], bench_columns_compared[];
+/* Columns that a reader needs: of shaders and peaks, of networks, and of a comparison. End with a zeroed entry. */
+extern const bench_column bench_columns_shader[], bench_columns_model[], bench_columns_compared[];
 
 /* Writes the results in `format`: "table", "markdown", "csv", "json" or "sql". The first two show `columns`; the others all members, and
  * with every row the context. False when memory runs out; errors of `out` stay in it. */

@@ -9,16 +9,16 @@ static const char schema[] = "blemish-bench";
 
 /* --- making ---------------------------------------------------------------------------------------------------------------- */
 
-json_t *bench_context(const session *s, const char *what, double time_limit, const char *shape)
+json_t *bench_context(const session *s, const char *what, const char *model, double time_limit, const char *shape)
 {
     const bl_device_info *d = bl_context_device(s->context);
     json_t *device = json_pack("{s:o, s:o, s:o, s:o, s:o, s:i}", "name", json_text(d->name), "uuid", json_text(d->uuid), "type",
                                json_text(d->type), "driver", json_text(d->driver), "api", json_text(d->api), "subgroup",
                                (int)d->subgroup_size);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:s, s:s, s:f, s:s, s:o}", "schema", schema, "version", BENCH_SCHEMA_VERSION,
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:s, s:s, s:f, s:s, s:o, s:o}", "schema", schema, "version", BENCH_SCHEMA_VERSION,
                      "measured", what, "blemish", bl_version(), "time", host_time(), "kernels", bl_kernel_version(), "device", device,
                      "caps", bl_context_caps(s->context), "precision", bl_context_precision(s->context), "time_limit", time_limit,
-                     "shape", shape ? shape : "", "host", host_json());
+                     "shape", shape ? shape : "", "model", json_text(model), "host", host_json());
 }
 
 static void put(json_t *row, const char *key, double value, bool there)
@@ -49,12 +49,17 @@ json_t *bench_row_json(const bl_bench_row *r)
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         put_text(row, texts[i].key, texts[i].text);
-    if (timed)
+    if (timed) {
         json_object_set_new(row, "runs", json_integer(r->runs));
+        json_object_set_new(row, "rounds", json_integer(r->rounds));
+    }
     put(row, "median_ns", r->median, timed);
     put(row, "p10_ns", r->p10, timed);
     put(row, "p90_ns", r->p90, timed);
+    put(row, "low_ns", r->low, timed);
+    put(row, "high_ns", r->high, timed);
     put(row, "noise", r->noise, timed);
+    put(row, "probe_ns", r->probe, timed && r->probe > 0);
     put(row, "cold_ns", r->cold, r->cold > 0);
     put(row, "launch_ns", r->launch, r->launch > 0);
     put(row, "compile_ns", r->compile, r->compile > 0);
@@ -72,6 +77,8 @@ json_t *bench_row_json(const bl_bench_row *r)
     put(row, "subgroup", r->subgroup, r->subgroup >= 0);
     put(row, "occupancy", r->occupancy, r->occupancy >= 0);
     put(row, "setup_ns", r->setup, r->setup > 0);
+    put(row, "forward_flop", r->forward, r->forward > 0);
+    put(row, "weight_bytes", (double)r->weights, r->weights > 0);
     put(row, "device_bytes", (double)r->device_bytes, r->device_bytes > 0);
     return row;
 }
@@ -104,7 +111,7 @@ static const char *context_trouble(const json_t *context)
 
 static const char *row_trouble(const json_t *row)
 {
-    static const char *const numbers[] = { "median_ns", "p10_ns", "p90_ns", "noise" };
+    static const char *const numbers[] = { "rounds", "median_ns", "p10_ns", "p90_ns", "low_ns", "high_ns", "noise" };
     if (!*bench_text(row, "name") || !*bench_text(row, "verdict") || !*bench_text(row, "kind"))
         return "lacks kind, name or verdict";
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && json_object_get(row, "runs"); i++)

@@ -4,15 +4,15 @@
 #define CLI_BENCH_ROWS_H
 #include "session.h"
 
-enum { BENCH_SCHEMA_VERSION = 1 };
+enum { BENCH_SCHEMA_VERSION = 2 };
 
 typedef struct bench_results {
     json_t *context; /* object */
     json_t *rows;    /* array of objects */
 } bench_results;
 
-/* What was measured, where and how. NULL when memory runs out. */
-json_t *bench_context(const session *s, const char *what, double time_limit, const char *shape);
+/* What was measured, where and how; of whose networks (`model`, "" for none). NULL when memory runs out. */
+json_t *bench_context(const session *s, const char *what, const char *model, double time_limit, const char *shape);
 /* A row, without what does not apply to it. NULL when memory runs out. */
 json_t *bench_row_json(const bl_bench_row *r);
 

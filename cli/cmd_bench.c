@@ -3,6 +3,7 @@
 #include "bench_format.h"
 #include "bench_plot.h"
 #include "commands.h"
+#include "host.h"
 #include "model_options.h"
 #include "output.h"
 #include "picture.h"
@@ -13,9 +14,9 @@
 
 typedef struct bench_values {
     model_values model;
-    const char *shape, *clip, *format, *out, *plot;
+    const char *random, *shape, *clip, *format, *out, *plot;
     float time_limit, threshold;
-    uint32_t size;
+    uint32_t width, height;
     bool list, force;
     session_options on;
 } bench_values;
@@ -54,7 +55,7 @@ static bl_result write_file(const job *j, const char *path, bool (*write)(const 
 
 static const bench_column *columns_of(const job *j)
 {
-    return !strcmp(j->what, "compare") ? bench_columns_compared : bench_columns_measured;
+    return !strcmp(j->what, "compare") ? bench_columns_compared : !strcmp(j->what, "model") ? bench_columns_model : bench_columns_shader;
 }
 
 static bool write_results(const void *of, FILE *out)
@@ -110,7 +111,23 @@ static bool may_write(const job *j)
 static void on_row(void *user, const bl_bench_row *r)
 {
     job *j = user;
-    j->full |= json_array_append_new(j->results.rows, bench_row_json(r)) != 0;
+    json_t *row = bench_row_json(r);
+    if (row && r->setup > 0) { /* a network: more than kernels that take what they are given */
+        const double peak = host_peak();
+        json_object_set_new(row, "host_bytes", peak < 0 ? json_null() : json_real(peak));
+        host_restart_peak();
+    }
+    j->full |= json_array_append_new(j->results.rows, row) != 0;
+}
+
+/* Of whose networks: "random sd15", or the last part of the path; "" where there are none. */
+static void name_model(const job *j, char *name, size_t size)
+{
+    const char *path = j->values->model.path, *slash = path ? strrchr(path, '/') : NULL;
+    *name = 0;
+    if (!strcmp(j->what, "model"))
+        snprintf(name, size, "%s%s", j->values->random ? "random " : "",
+                 j->values->random ? j->values->random : slash && slash[1] ? slash + 1 : path);
 }
 
 static bl_result measure_model(const job *j, const bl_bench_options *options)
@@ -118,6 +135,9 @@ static bl_result measure_model(const job *j, const bl_bench_options *options)
     model_store store;
     bl_model_options how;
     bl_model *model = NULL;
+    host_restart_peak();
+    if (j->values->random)
+        return bl_bench_random(j->s->context, j->values->random, options);
     if (!model_options_make(j->self, &j->values->model, &store, &how))
         return BL_ERROR_USAGE;
     bl_result result = bl_model_open_with(j->s->context, j->values->model.path, &how, &model);
@@ -133,10 +153,12 @@ static int measure(job *j, const char *pattern)
 {
     const bench_values *v = j->values;
     bl_bench_options options = BL_BENCH_OPTIONS_INIT;
+    char name[256];
     options.pattern = pattern;
     options.shape = v->shape;
     options.time_limit = v->time_limit;
-    options.size = v->size;
+    options.width = v->width;
+    options.height = v->height;
     options.list = v->list;
     options.row = on_row;
     options.user = j;
@@ -145,7 +167,8 @@ static int measure(job *j, const char *pattern)
     j->results.rows = json_array();
     bl_result result = session_open(j->s);
     if (result == BL_OK) {
-        j->results.context = bench_context(j->s, j->what, (double)v->time_limit, v->shape);
+        name_model(j, name, sizeof(name));
+        j->results.context = bench_context(j->s, j->what, name, (double)v->time_limit, v->shape);
         result = !strcmp(j->what, "peak") ? bl_bench_peak(j->s->context, &options)
             : !strcmp(j->what, "shader") ? bl_bench_shader(j->s->context, &options) : measure_model(j, &options);
     }
@@ -204,12 +227,16 @@ static bool check(const job *j, const operands *rest)
         return options_refuse(j->self, "--shape makes sense only with shader"), false;
     if (v->plot && !shader)
         return options_refuse(j->self, "--plot makes sense only with shader"), false;
+    if (v->plot && picture_has_png_name(v->plot))
+        return options_refuse(j->self, "--plot: %s: the picture is SVG, not PNG", v->plot), false;
     if (v->list && two)
         return options_refuse(j->self, "--list makes no sense with compare"), false;
     if (v->list && v->plot)
         return options_refuse(j->self, "--list and --plot contradict each other"), false;
-    if (model && !v->model.path)
-        return options_refuse(j->self, "--model MODEL is missing (or set BLEMISH_MODEL)"), false;
+    if ((v->random || v->width || v->height) && !model)
+        return options_refuse(j->self, "--%s makes sense only with model", v->random ? "random" : v->width ? "width" : "height"), false;
+    if (model && !v->model.path && !v->random)
+        return options_refuse(j->self, "--model MODEL (or BLEMISH_MODEL) or --random SHAPES is missing"), false;
     return true;
 }
 
@@ -241,10 +268,17 @@ static const cli_option options[] = {
     { .name = "list", .type = OPTION_FLAG, .where = offsetof(bench_values, list), .help = "only list the rows, measure nothing" },
     { .name = "model", .letter = 'm', .argument = "MODEL", .type = OPTION_PATH, .where = offsetof(bench_values, model.path),
       .env = "BLEMISH_MODEL", .help = "model: the checkpoint, a folder in diffusers layout or a single safetensors file" },
+    { .name = "random", .argument = "SHAPES", .type = OPTION_CHOICE, .choices = "sd15|sd21|demo", .where = offsetof(bench_values, random),
+      .excludes = "model", .help = "model: no checkpoint but random weights in the shapes of Stable Diffusion 1.5 or 2.1 (for 768"
+      " pixels) with CLIP ViT-L/14, or of the model that comes with blemish", .otherwise = "a checkpoint" },
     { .name = "clip", .argument = "DIR", .type = OPTION_PATH, .where = offsetof(bench_values, clip),
-      .help = "model: CLIP model for the image loss", .otherwise = "it is not measured" },
-    { .name = "size", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,
-      .where = offsetof(bench_values, size), .help = "model: side of the picture", .otherwise = "the model's own" },
+      .excludes = "random", .help = "model: CLIP model for the image loss", .otherwise = "it is not measured" },
+    { .name = "width", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,
+      .where = offsetof(bench_values, width), .help = "model: of the picture; Stable Diffusion needs multiples of 64",
+      .otherwise = "the model's own" },
+    { .name = "height", .argument = "PIXELS", .type = OPTION_WHOLE, .min = 64, .max = 2048, .multiple = 8,
+      .where = offsetof(bench_values, height), .help = "model: of the picture; Stable Diffusion needs multiples of 64",
+      .otherwise = "the model's own" },
     { .group = "Results", .name = "format", .argument = "FORMAT", .type = OPTION_CHOICE, .choices = "auto|table|markdown|csv|json|sql",
       .value = "auto", .where = offsetof(bench_values, format),
       .help = "auto is a table on stdout, and in a file what its name ends in, else json (one object per line)" },
@@ -265,11 +299,12 @@ const command command_bench = {
     .usage = "shader|peak|model [PATTERN] [options]\n       blemish bench compare BEFORE AFTER [options]",
     .text = "shader: every kernel in every storage type, checked against its reference and\n"
             "then timed, with its share of the device's own peak. peak: that peak. model:\n"
-            "the networks of a checkpoint. PATTERN is the name of a kernel, an op or a row,\n"
+            "the networks of a checkpoint, or random ones. PATTERN is the name of a kernel, an op or a row,\n"
             "* ? and [] as in the shell. compare: two results as JSON, row by row; exit\n"
             "code 1 when something became slower. Exit code 7 when a result is wrong.\n"
             "Times are the device's own where its queue has timestamps.",
     .examples = "  blemish bench shader 'matmul_fwd*' --shape m=4096,n=320,k=320\n"
+                "  blemish bench model --random sd15 unet --precision f16\n"
                 "  blemish bench shader --time-limit 0.3 --out before.jsonl --plot roofline.svg\n"
                 "  blemish bench compare before.jsonl after.jsonl\n",
     .options = options, .option_count = sizeof(options) / sizeof(options[0]), .operand = "WHAT", .operand_min = 1, .operand_max = 3,

@@ -45,6 +45,30 @@ json_t *host_json(void)
     return host;
 }
 
+/* Linux (proc(5)): 5 resets the peak. */
+void host_restart_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (!f)
+        return;
+    fputs("5", f);
+    fclose(f);
+}
+
+double host_peak(void)
+{
+    static const char key[] = "VmHWM:";
+    char line[256];
+    double kib = -1 / 1024.0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, strlen(key)))
+            kib = strtod(line + strlen(key), NULL);
+    if (f)
+        fclose(f);
+    return kib * 1024;
+}
+
 json_t *host_time(void)
 {
     char text[32];

@@ -53,14 +53,27 @@ fail:
     return result;
 }
 
+/* Every tensor that the networks need; `places`: where they are, for messages. */
+static bl_result bind_all(bl_checkpoint *c, const char *const places[BL_PARTS])
+{
+    const bl_dtype types[BL_PARTS] = { c->context->type, c->context->type, c->context->vae_type };
+    bl_weights **const weights[BL_PARTS] = { &c->text_weights, &c->unet_weights, &c->vae_weights };
+    bl_result result = BL_OK;
+    for (int i = 0; i < BL_PARTS; i++)
+        BL_TRY(bl_weights_open(c->parts.tensors, bl_net_prefix[i], places[i], types[i], c->context->device, weights[i]));
+    BL_TRY(bind_text(c));
+    BL_TRY(bind_unet(c));
+    BL_TRY(bind_vae(c, c->vae_weights, &c->vae, true));
+fail:
+    return result;
+}
+
 bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_model_options *options, bl_checkpoint **out)
 {
-    const bl_dtype types[BL_PARTS] = { context->type, context->type, context->vae_type };
     bl_result result = BL_OK;
     bl_checkpoint *c = *out = bl_alloc(1, sizeof(*c));
     if (!c)
         return bl_fail(BL_ERROR_MEMORY, "no host memory for a checkpoint");
-    bl_weights **const weights[BL_PARTS] = { &c->text_weights, &c->unet_weights, &c->vae_weights };
     c->context = context;
     BL_TRY(bl_device_check(context->device));
     if (!path)
@@ -72,11 +85,7 @@ bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_mod
     c->vae = p->vae;
     c->scheduler = p->scheduler;
     BL_TRY(bl_tokenizer_open(p->tokenizer, &c->tokenizer));
-    for (int i = 0; i < BL_PARTS; i++)
-        BL_TRY(bl_weights_open(p->tensors, bl_net_prefix[i], p->places[i], types[i], context->device, weights[i]));
-    BL_TRY(bind_text(c));
-    BL_TRY(bind_unet(c));
-    BL_TRY(bind_vae(c, c->vae_weights, &c->vae, true));
+    BL_TRY(bind_all(c, (const char *const[]){ p->places[0], p->places[1], p->places[2] }));
     if (p->preview_place) {
         BL_TRY(bl_weights_open(p->tensors, "preview.", p->preview_place, context->vae_type, context->device, &c->preview_weights));
         BL_TRY(bind_vae(c, c->preview_weights, &p->preview, false));
@@ -84,6 +93,24 @@ bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_mod
     if (p->prediction_assumed)
         bl_context_log(context, BL_LOG_WARNING, "%s: nothing in it says whether this Stable Diffusion 2.x predicts epsilon or v; "
                        "epsilon is assumed. If pictures are mere noise, it is v (option prediction)", path);
+fail:
+    if (result != BL_OK)
+        bl_checkpoint_close(out);
+    return result;
+}
+
+bl_result bl_checkpoint_open_random(bl_context *context, const bl_published *shapes, bl_checkpoint **out)
+{
+    static const char *const places[BL_PARTS] = { "random weights", "random weights", "random weights" };
+    bl_result result = BL_OK;
+    bl_checkpoint *c;
+    BL_TRY(bl_checkpoint_open(context, NULL, NULL, out));
+    c = *out;
+    c->text = shapes->text;
+    c->unet = shapes->unet;
+    c->vae = shapes->vae;
+    BL_TRY(bl_tensors_create_random(&c->parts.tensors));
+    BL_TRY(bind_all(c, places));
 fail:
     if (result != BL_OK)
         bl_checkpoint_close(out);
@@ -180,9 +207,13 @@ void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
         bl_kernels_forget(c->context->kernels);
 }
 
-static bl_result refuse(const bl_checkpoint *c, const bl_memory_stage *s)
+static bl_result check_memory(const bl_checkpoint *c, const bl_memory_stage *s)
 {
     const bl_device *d = c->context->device;
+    if (s->held <= c->memory.limit)
+        return BL_OK;
+    if (s->weights == UINT64_MAX)
+        return bl_fail(BL_ERROR_MEMORY, "%s: one of its weights is larger than an allocation of this device can be", s->name);
     return bl_fail(BL_ERROR_MEMORY, "%s needs %.1f MiB of weights and %.1f MiB besides; the %.1f MiB in all are more than the %.1f MiB %s: "
                    "try a smaller picture%s", s->name, (double)s->weights / 0x1p20, (double)s->activations / 0x1p20,
                    (double)s->held / 0x1p20, (double)c->memory.limit / 0x1p20, d->allowed == c->memory.limit ? "allowed" : "the device has",
@@ -229,7 +260,13 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
     m->fits = m->peak <= m->limit;
     if (m->stage_count < BL_COUNT(m->stages)) /* verification makes more */
         m->stages[m->stage_count++] = s;
-    return c->planning || s.held <= m->limit ? BL_OK : refuse(c, &s);
+    return c->planning ? BL_OK : check_memory(c, &s);
+}
+
+bl_result bl_checkpoint_check_memory(const bl_checkpoint *c)
+{
+    const bl_memory_plan *m = &c->memory;
+    return m->stage_count ? check_memory(c, &m->stages[m->stage_count - 1]) : BL_OK;
 }
 
 /* Device memory that activations may take once the weights are there and everything has gone that may go. */

@@ -5,6 +5,7 @@
 #include "context.h"
 #include "exec.h"
 #include "parts.h"
+#include "published.h"
 #include "tokenizer.h"
 #include "unet.h"
 #include "vae.h"
@@ -31,11 +32,17 @@ typedef struct bl_checkpoint {
 /* Opens a folder or file with bl_parts_open and binds every tensor the networks need, so that a broken checkpoint is refused before the
  * device is used. `options` may be NULL. `path` NULL: a checkpoint without networks, for a CLIP model alone. */
 bl_result bl_checkpoint_open(bl_context *context, const char *path, const bl_model_options *options, bl_checkpoint **out);
+/* The same of networks with random weights, which are made when they are loaded: to be measured, for there are neither tokenizer nor
+ * scheduler. */
+bl_result bl_checkpoint_open_random(bl_context *context, const bl_published *shapes, bl_checkpoint **out);
 void bl_checkpoint_close(bl_checkpoint **c);  /* sets *c to NULL; NULL is accepted */
 
 /* Forgets the stages of the last generation. `planning`: the next ones take no memory and do not run; c->memory tells what they would
  * take. */
 void bl_checkpoint_begin(bl_checkpoint *c, bool planning);
+
+/* Whether the last stage that was planned fits. BL_ERROR_MEMORY says what it needs and what there is. */
+bl_result bl_checkpoint_check_memory(const bl_checkpoint *c);
 
 /* One recorded network. Inputs are written and outputs read by bl_exec_write and bl_exec_read. */
 typedef struct bl_stage {

@@ -40,16 +40,46 @@ static bl_result find_tokenizer(bl_clip *clip, const char *dir)
     return result;
 }
 
+static bl_result create(bl_checkpoint *c, bl_clip **out)
+{
+    *out = bl_alloc(1, sizeof(**out));
+    if (!*out)
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
+    (*out)->checkpoint = c;
+    return bl_device_check(c->context->device);
+}
+
+/* Every tensor, once the collection and the configuration are there. */
+static bl_result bind_in(bl_clip *clip, const char *place)
+{
+    const bl_result opened = bl_weights_open(clip->tensors, "", place, BL_F32, clip->checkpoint->context->device, &clip->weights);
+    const bl_result result = opened == BL_OK ? bind(clip) : opened;
+    if (result == BL_OK)
+        clip->checkpoint->clip_weights = clip->weights;
+    return result;
+}
+
+bl_result bl_clip_open_random(bl_checkpoint *c, const bl_clip_config *config, bl_clip **out)
+{
+    bl_result result = BL_OK;
+    BL_TRY(create(c, out));
+    (*out)->config = *config;
+    BL_TRY(bl_tensors_create_random(&(*out)->tensors));
+    BL_TRY(bind_in(*out, "random weights"));
+fail:
+    if (result != BL_OK)
+        bl_clip_close(out);
+    return result;
+}
+
 bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
 {
     static const char *const layout = "a CLIP model in the layout of transformers";
     bl_result result = BL_OK;
     char *config = NULL, *place = NULL;
-    bl_clip *clip = *out = bl_alloc(1, sizeof(*clip));
-    if (!clip)
-        return bl_fail(BL_ERROR_MEMORY, "no host memory for a model");
-    clip->checkpoint = c;
-    BL_TRY(bl_device_check(c->context->device));
+    bl_clip *clip;
+    BL_TRY(create(c, out));
+    clip = *out;
     if (!bl_path_is_directory(dir))
         BL_TRY(bl_fail(BL_ERROR_MODEL, "%s: no such folder", dir));
     BL_TRY(bl_parts_path(dir, NULL, "config.json", layout, &config));
@@ -57,10 +87,8 @@ bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out)
     BL_TRY(bl_tensors_create(&clip->tensors));
     BL_TRY(bl_parts_add(clip->tensors, dir, NULL, "model", "", layout, &place));
     BL_TRY(bl_tensors_finish(clip->tensors));
-    BL_TRY(bl_weights_open(clip->tensors, "", place, BL_F32, c->context->device, &clip->weights));
     BL_TRY(find_tokenizer(clip, dir));
-    BL_TRY(bind(clip));
-    c->clip_weights = clip->weights;
+    BL_TRY(bind_in(clip, place));
 fail:
     bl_free(config);
     bl_free(place);

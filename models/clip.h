@@ -16,6 +16,8 @@ typedef struct bl_clip {
 /* Opens config.json and model.safetensors of `dir` and binds every tensor. Words are split by the tokenizer of `dir`, or, if it has none,
  * by the checkpoint's, which counts the weights among its own. One model at a time. */
 bl_result bl_clip_open(bl_checkpoint *c, const char *dir, bl_clip **out);
+/* One with random weights and without a tokenizer, to be measured. */
+bl_result bl_clip_open_random(bl_checkpoint *c, const bl_clip_config *config, bl_clip **out);
 void bl_clip_close(bl_clip **clip); /* sets *clip to NULL; NULL is accepted */
 
 /* The vision tower: x [1,size,size,4], normalised, channel 4 zero; the result is the features [1,1,1,projection]. */

@@ -17,23 +17,16 @@ bl_value bl_clip_text_build(const bl_net *net, const bl_text_config *c, bl_value
 static const char *const TOKENS = "text_model.embeddings.token_embedding.weight";
 static const char *const POSITIONS = "text_model.embeddings.position_embedding.weight";
 
-static bl_result find_table(const bl_weights *w, const char *name, uint64_t rows, uint64_t cols, const bl_stored **out)
+static bl_result find_tables(const bl_weights *w, const bl_text_config *c, const bl_stored **tokens, const bl_stored **positions)
 {
-    const bl_result result = bl_weights_find(w, name, out);
-    if (result != BL_OK)
-        return result;
-    const bl_stored *t = *out;
-    if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols)
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is not [%llu,%llu]", bl_safetensors_path(t->file), t->stored->name,
-                       (unsigned long long)rows, (unsigned long long)cols);
-    return bl_stored_check_type(t);
+    const bl_result r = bl_weights_find(w, TOKENS, (const uint64_t[]){ c->vocabulary, c->channels }, 2, tokens);
+    return r == BL_OK ? bl_weights_find(w, POSITIONS, (const uint64_t[]){ c->positions, c->channels }, 2, positions) : r;
 }
 
 bl_result bl_clip_text_check(const bl_weights *w, const bl_text_config *c)
 {
-    const bl_stored *table;
-    const bl_result r = find_table(w, TOKENS, c->vocabulary, c->channels, &table);
-    return r == BL_OK ? find_table(w, POSITIONS, c->positions, c->channels, &table) : r;
+    const bl_stored *tokens, *positions;
+    return find_tables(w, c, &tokens, &positions);
 }
 
 bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const int32_t *ids, uint32_t count, float *out)
@@ -42,8 +35,7 @@ bl_result bl_clip_text_embed(const bl_weights *w, const bl_text_config *c, const
     const bl_stored *tokens, *positions;
     float *position = NULL;
     const size_t n = c->channels;
-    BL_TRY(find_table(w, TOKENS, c->vocabulary, n, &tokens));
-    BL_TRY(find_table(w, POSITIONS, c->positions, n, &positions));
+    BL_TRY(find_tables(w, c, &tokens, &positions));
     position = bl_alloc(n, sizeof(*position));
     if (!position)
         BL_TRY(bl_fail(BL_ERROR_MEMORY, "no host memory for an embedding"));

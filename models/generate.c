@@ -84,23 +84,6 @@ static bl_result parse_oddities(const char *list, unsigned *odd)
 /* 0 means the default, a negative number none. */
 static float value_or(float v, float otherwise) { return v == 0 ? otherwise : v < 0 ? 0 : v; }
 
-/* The level of the maps: the grid that `res` asks for, or the nearest with cross-attention. */
-static uint32_t map_level(const job *j)
-{
-    const bl_unet_config *c = &j->c->unet;
-    const uint32_t side = BL_MAX(j->h, j->w), res = j->o->attention_res ? j->o->attention_res : BL_MAX(16, side / 4);
-    uint32_t best = 0;
-    double least = INFINITY;
-    for (uint32_t level = 0; level < c->levels; level++) {
-        const double off = fabs(log2((double)(side >> level) / res));
-        if (bl_unet_has_maps(c, level) && off < least) {
-            least = off;
-            best = level;
-        }
-    }
-    return best;
-}
-
 static bl_result fill_in_method(job *j)
 {
     bl_result result = BL_OK;
@@ -146,7 +129,8 @@ static bl_result fill_in_method(job *j)
         bl_free(ids);
         BL_TRY(encoded);
     }
-    m->guide = (bl_guide_spec){ .h = j->h, .w = j->w, .level = map_level(j), .branches = 1, .slice = used - 1, .count = j->words.count,
+    m->guide = (bl_guide_spec){ .h = j->h, .w = j->w, .level = bl_guide_level(&c->unet, j->h, j->w, o->attention_res),
+        .branches = 1, .slice = used - 1, .count = j->words.count,
         .smooth = true, .mean = o->words_mean != 0 };
     memcpy(m->guide.tokens, j->words.tokens, sizeof(m->guide.tokens));
 fail:

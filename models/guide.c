@@ -78,6 +78,21 @@ static bl_result check_spec(const bl_checkpoint *c, const bl_guide_spec *s)
     return BL_OK;
 }
 
+uint32_t bl_guide_level(const bl_unet_config *c, uint32_t h, uint32_t w, uint32_t res)
+{
+    const uint32_t side = BL_MAX(h, w), wanted = res ? res : BL_MAX(16, side / 4);
+    uint32_t best = 0;
+    double least = INFINITY;
+    for (uint32_t level = 0; level < c->levels; level++) {
+        const double off = fabs(log2((double)(side >> level) / wanted));
+        if (bl_unet_has_maps(c, level) && off < least) {
+            least = off;
+            best = level;
+        }
+    }
+    return best;
+}
+
 bl_result bl_guide_create(bl_checkpoint *c, const bl_guide_spec *spec, bool keep_named, const char *const *wrt, bl_guide *u)
 {
     bl_result result = BL_OK;

@@ -37,6 +37,9 @@ typedef struct bl_guide {
     double forward_flops;     /* of it, before the gradient */
 } bl_guide;
 
+/* The level of the maps for latents of h x w: the grid of `res` cells (0: a quarter of the latents' longer side, at least 16), or the
+ * nearest one that has cross-attention. */
+uint32_t bl_guide_level(const bl_unet_config *c, uint32_t h, uint32_t w, uint32_t res);
 /* `keep_named`: tensors with the names of diffusers' modules can be read after a run. `wrt`: further tensors by name whose gradients are
  * wanted, named "grad.<name>"; NULL ends the list, NULL: none. */
 bl_result bl_guide_create(bl_checkpoint *c, const bl_guide_spec *spec, bool keep_named, const char *const *wrt, bl_guide *out);

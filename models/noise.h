@@ -18,6 +18,7 @@ typedef enum bl_noise_stream {
     BL_NOISE_STEP,    /* noise of stochastic scheduler steps: step i starts at i * latents */
     BL_NOISE_MASK,    /* random masks */
     BL_NOISE_SYNTHESIS, /* defects made without a model */
+    BL_NOISE_WEIGHTS, /* weights of networks that are only measured */
 } bl_noise_stream;
 
 /* One block: ten rounds over `counter` under `key`, words in the order of the paper. */

@@ -1,7 +1,10 @@
 /* Layer 4. */
 #include "tensors.h"
+#include "half.h"
 #include "lora.h"
+#include "noise.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +17,23 @@ struct bl_tensors {
     size_t count, room;
     bl_lora_layer **layers;
     size_t layer_count;
+    bool random;            /* there are no files, and instead of `all` what was made up */
+    bl_stored **made_up;
+    size_t made_up_count;
 };
 
 bl_result bl_tensors_create(bl_tensors **out)
 {
     *out = bl_alloc(1, sizeof(**out));
     return *out ? BL_OK : bl_fail(BL_ERROR_MEMORY, "no host memory for the tensors of a model");
+}
+
+bl_result bl_tensors_create_random(bl_tensors **out)
+{
+    const bl_result result = bl_tensors_create(out);
+    if (result == BL_OK)
+        (*out)->random = true;
+    return result;
 }
 
 void bl_tensors_destroy(bl_tensors **tensors)
@@ -32,6 +46,9 @@ void bl_tensors_destroy(bl_tensors **tensors)
         bl_free(t->layers[i]);
     for (size_t i = 0; i < t->file_count; i++)
         bl_safetensors_close(&t->files[i]);
+    for (size_t i = 0; i < t->made_up_count; i++)
+        bl_free(t->made_up[i]);
+    bl_free(t->made_up);
     bl_free(t->layers);
     bl_free(t->files);
     bl_free(t->flat);
@@ -125,8 +142,14 @@ bl_result bl_tensors_keep_layer(bl_tensors *t, const bl_lora_layer *layer, bl_lo
 
 /* --- questions ------------------------------------------------------------------------------------------------------ */
 
-size_t bl_tensors_count(const bl_tensors *t) { return t->count; }
-const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i) { return i < t->count ? &t->all[i] : NULL; }
+size_t bl_tensors_count(const bl_tensors *t) { return t->random ? t->made_up_count : t->count; }
+
+const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i)
+{
+    if (i >= bl_tensors_count(t))
+        return NULL;
+    return t->random ? t->made_up[i] : &t->all[i];
+}
 
 bl_stored *bl_tensors_find(const bl_tensors *t, const char *net, const char *name)
 {
@@ -147,15 +170,99 @@ bl_stored *bl_tensors_find_flat(const bl_tensors *t, const char *net, const char
     return found ? *found : NULL;
 }
 
+/* --- random tensors -------------------------------------------------------------------------------------------------- */
+
+/* FNV-1a */
+static uint64_t hash(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3;
+    return h;
+}
+
+static bl_result make_up(bl_tensors *t, const char *net, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
+{
+    static const bl_file_tensor stored = { .name = "", .dtype = BL_FILE_F32 };
+    bl_stored *one = bl_alloc(1, sizeof(*one)), **made_up = bl_resize(t->made_up, t->made_up_count + 1, sizeof(*made_up));
+    if (made_up)
+        t->made_up = made_up;
+    if (!one || !made_up) {
+        bl_free(one);
+        return bl_fail(BL_ERROR_MEMORY, "no host memory for the tensors of a model");
+    }
+    *one = (bl_stored){ .stored = &stored, .rank = rank };
+    snprintf(one->name, sizeof(one->name), "%s%s", net, name);
+    memcpy(one->dims, dims, rank * sizeof(*dims));
+    *out = t->made_up[t->made_up_count++] = one;
+    return BL_OK;
+}
+
+bl_result bl_tensors_need(bl_tensors *t, const char *net, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
+{
+    const size_t n = strlen(net);
+    if (!t->random) {
+        *out = bl_tensors_find(t, net, name);
+        return BL_OK;
+    }
+    for (size_t i = 0; i < t->made_up_count; i++)
+        if (!strncmp(t->made_up[i]->name, net, n) && !strcmp(t->made_up[i]->name + n, name)) {
+            *out = t->made_up[i];
+            return BL_OK;
+        }
+    return make_up(t, net, name, dims, rank, out);
+}
+
+static void read_random(const bl_stored *t, uint64_t first, size_t count, float *out)
+{
+    enum { WORDS = 128 }; /* each makes two values */
+    const char *ending = strrchr(t->name, '.');
+    const bool norm = t->rank == 1 && ending && !strcmp(ending, ".weight");
+    const uint64_t seed = hash(t->name);
+    double inputs = 1;
+    uint32_t words[WORDS];
+    for (uint32_t i = 1; i < t->rank; i++)
+        inputs *= (double)t->dims[i];
+    const float centre = norm ? 1 : 0, deviation = t->rank > 1 ? (float)(1 / sqrt(inputs)) : norm ? 0.05f : 0.02f;
+    const float step = deviation * 3.4641016f / 65536; /* uniform numbers that are an apart have the deviation a / sqrt(12) */
+    for (size_t i = 0; i < count;) {
+        const uint64_t at = first + i;
+        bl_noise_words(seed, BL_NOISE_WEIGHTS, at / 2, WORDS, words);
+        for (uint64_t k = at % 2; k < 2 * WORDS && i < count; k++, i++)
+            out[i] = centre + step * ((float)(words[k / 2] >> (k % 2 * 16) & 0xffff) - 32767.5f);
+    }
+}
+
+static void read_random_half(const bl_stored *t, uint64_t first, size_t count, uint16_t *out)
+{
+    float values[256];
+    for (size_t i = 0; i < count; i += BL_COUNT(values)) {
+        const size_t n = BL_MIN(BL_COUNT(values), count - i);
+        read_random(t, first + i, n, values);
+        for (size_t k = 0; k < n; k++)
+            out[i + k] = bl_half_from_float(values[k]);
+    }
+}
+
 /* --- values --------------------------------------------------------------------------------------------------------- */
+
+const char *bl_stored_path(const bl_stored *t) { return t->file ? bl_safetensors_path(t->file) : "random weights"; }
 
 bl_result bl_stored_read(const bl_stored *t, uint64_t first_element, size_t count, float *out)
 {
+    if (!t->file) {
+        read_random(t, first_element, count, out);
+        return BL_OK;
+    }
     return bl_safetensors_read(t->file, t->stored, t->first + first_element, count, out);
 }
 
 bl_result bl_stored_read_half(const bl_stored *t, uint64_t first_element, size_t count, uint16_t *out)
 {
+    if (!t->file) {
+        read_random_half(t, first_element, count, out);
+        return BL_OK;
+    }
     return bl_safetensors_read_half(t->file, t->stored, t->first + first_element, count, out);
 }
 
@@ -164,7 +271,7 @@ bl_result bl_stored_check_type(const bl_stored *t)
     const bl_file_dtype type = t->stored->dtype;
     if (type == BL_FILE_F32 || type == BL_FILE_F16 || type == BL_FILE_BF16)
         return BL_OK;
-    return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", bl_safetensors_path(t->file), t->stored->name,
+    return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is %s; F32, F16 and BF16 can be used", bl_stored_path(t), t->stored->name,
                    bl_file_dtype_name(type));
 }
 

@@ -13,7 +13,7 @@ typedef struct bl_lora_layer bl_lora_layer;
 /* One of them. */
 typedef struct bl_stored {
     char name[BL_TENSOR_NAME];
-    const bl_safetensors *file;
+    const bl_safetensors *file;             /* NULL: its values are random, see bl_tensors_create_random */
     const bl_file_tensor *stored;           /* what it is there, or a part of it */
     uint64_t first;                         /* its first element in `stored` */
     uint32_t rank;
@@ -23,6 +23,10 @@ typedef struct bl_stored {
 
 typedef struct bl_tensors bl_tensors;
 bl_result bl_tensors_create(bl_tensors **out);
+/* A collection without files, which is not filled but makes up what it is asked for by bl_tensors_need. A tensor's values follow from its
+ * name alone and keep the size of what goes through a network: uniform, with the deviation 1/sqrt(inputs) in matrices and convolutions,
+ * around 1 in the weights of norms, near 0 in other vectors. */
+bl_result bl_tensors_create_random(bl_tensors **out);
 void bl_tensors_destroy(bl_tensors **t); /* closes its files, sets *t to NULL; NULL is accepted */
 
 /* Opens a file (BL_ERROR_MODEL) that is closed with the collection; adds nothing of it. */
@@ -35,10 +39,13 @@ bl_result bl_tensors_add(bl_tensors *t, const bl_safetensors *file, const bl_fil
 bl_result bl_tensors_finish(bl_tensors *t);
 
 size_t bl_tensors_count(const bl_tensors *t);
-const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i); /* in the order of names; NULL beyond the last */
+const bl_stored *bl_tensors_at(const bl_tensors *t, size_t i); /* in the order of names, or of making up; NULL beyond the last */
 /* "<net><name>"; NULL if there is none. */
 bl_stored *bl_tensors_find(const bl_tensors *t, const char *net, const char *name);
-/* The same with '.' and '_' taken for one letter, as LoRA files write names. */
+/* The same for a network that needs it with these dimensions, which a random collection gives it. Elsewhere they are not looked at.
+ * BL_ERROR_MEMORY; *out is NULL when there is none. */
+bl_result bl_tensors_need(bl_tensors *t, const char *net, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out);
+/* The same as bl_tensors_find with '.' and '_' taken for one letter, as LoRA files write names. */
 bl_stored *bl_tensors_find_flat(const bl_tensors *t, const char *net, const char *name);
 /* A LoRA layer that is freed with the collection. */
 bl_result bl_tensors_keep_layer(bl_tensors *t, const bl_lora_layer *layer, bl_lora_layer **out);
@@ -48,6 +55,8 @@ bl_result bl_stored_read(const bl_stored *t, uint64_t first_element, size_t coun
 bl_result bl_stored_read_half(const bl_stored *t, uint64_t first_element, size_t count, uint16_t *out);
 /* BL_ERROR_MODEL unless its values are F32, F16 or BF16. */
 bl_result bl_stored_check_type(const bl_stored *t);
+/* The file it is in, for messages. */
+const char *bl_stored_path(const bl_stored *t);
 /* "2,3": the shape, for messages; "..." ends one that does not fit. */
 void bl_dims_text(const uint64_t *dims, uint32_t rank, char *text, size_t size);
 #endif

@@ -20,7 +20,7 @@ typedef struct entry {
 } entry;
 
 struct bl_weights {
-    const bl_tensors *tensors;
+    bl_tensors *tensors;
     const char *net;                                /* what their names start with */
     char *place;                                    /* for messages: where a missing one should be */
     bl_dtype type;
@@ -31,7 +31,7 @@ struct bl_weights {
     size_t arena_count;
 };
 
-bl_result bl_weights_open(const bl_tensors *tensors, const char *net, const char *place, bl_dtype type, bl_device *d, bl_weights **out)
+bl_result bl_weights_open(bl_tensors *tensors, const char *net, const char *place, bl_dtype type, bl_device *d, bl_weights **out)
 {
     bl_weights *w = *out = bl_alloc(1, sizeof(*w));
     if (w)
@@ -56,21 +56,16 @@ void bl_weights_close(bl_weights **weights)
     bl_free(w);
 }
 
-bl_result bl_weights_find(const bl_weights *w, const char *name, const bl_stored **out)
-{
-    *out = bl_tensors_find(w->tensors, w->net, name);
-    return *out ? BL_OK : bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", w->place, name);
-}
-
 /* --- binding -------------------------------------------------------------------------------------------------------- */
 
-/* The tensor, if its shape is `dims` but for trailing ones (a 1x1 convolution is a matrix). */
-static bl_result bind(const bl_weights *w, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
+bl_result bl_weights_find(const bl_weights *w, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
 {
-    const bl_result result = bl_weights_find(w, name, out);
+    const bl_result result = bl_tensors_need(w->tensors, w->net, name, dims, rank, out);
+    const bl_stored *t = *out;
     if (result != BL_OK)
         return result;
-    const bl_stored *t = *out;
+    if (!t)
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" is missing", w->place, name);
     bool fits = t->rank >= rank;
     for (uint32_t i = 0; fits && i < t->rank; i++)
         fits = t->dims[i] == (i < rank ? dims[i] : 1);
@@ -78,8 +73,7 @@ static bl_result bind(const bl_weights *w, const char *name, const uint64_t *dim
         char want[64], got[128];
         bl_dims_text(dims, rank, want, sizeof(want));
         bl_dims_text(t->dims, t->rank, got, sizeof(got));
-        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" has shape [%s], expected [%s]", bl_safetensors_path(t->file), t->stored->name,
-                       got, want);
+        return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" has shape [%s], expected [%s]", bl_stored_path(t), t->stored->name, got, want);
     }
     return bl_stored_check_type(t);
 }
@@ -110,7 +104,7 @@ static const bl_weight *add_entry(bl_weights *w, bl_graph *g, const char *const 
     e->part_count = parts;
     snprintf(e->name, sizeof(e->name), "%s", names[0]);
     for (uint32_t i = 0; i < parts; i++) {
-        const bl_result result = bind(w, names[i], dims, rank, &e->parts[i]);
+        const bl_result result = bl_weights_find(w, names[i], dims, rank, &e->parts[i]);
         if (result != BL_OK) {
             bl_graph_fail(g, result, "%s", bl_last_error());
             bl_free(e);
@@ -231,7 +225,7 @@ typedef struct filler {
 static bl_result refuse_value(const bl_stored *t, float v)
 {
     return bl_fail(BL_ERROR_MODEL, "%s: tensor \"%s\" holds %g, which 16-bit storage cannot: use --precision f32",
-                   bl_safetensors_path(t->file), t->stored->name, (double)v);
+                   bl_stored_path(t), t->stored->name, (double)v);
 }
 
 /* Rows of one part with its LoRA layers, in the storage type. */

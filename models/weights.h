@@ -11,10 +11,11 @@ enum { BL_WEIGHT_PARTS = 3 };
 typedef struct bl_weights bl_weights;
 /* Those tensors of a model whose names start with `net` ("unet."), which are to be stored as `type` on the device. `place` says in messages
  * where a missing one was looked for. Tensors and `net` must outlive the weights. */
-bl_result bl_weights_open(const bl_tensors *tensors, const char *net, const char *place, bl_dtype type, bl_device *d, bl_weights **out);
+bl_result bl_weights_open(bl_tensors *tensors, const char *net, const char *place, bl_dtype type, bl_device *d, bl_weights **out);
 void bl_weights_close(bl_weights **w);  /* frees the device memory too; sets *w to NULL; NULL is accepted */
-/* For tensors that stay on the host. BL_ERROR_MODEL: it is missing. */
-bl_result bl_weights_find(const bl_weights *w, const char *name, const bl_stored **out);
+/* For tensors that stay on the host. Its shape is `dims` but for trailing ones (a 1x1 convolution is a matrix). BL_ERROR_MODEL: it is
+ * missing, has another shape or a type that cannot be used. */
+bl_result bl_weights_find(const bl_weights *w, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out);
 
 /* What a network needs. Each returns the matrix as the kernels read it, the same one when asked again, or NULL with the reason kept in the
  * graph (BL_ERROR_MODEL: missing, or another shape). Rows and columns are rounded up to 4 with zeros.

@@ -1,6 +1,7 @@
 #include "bench.h"
 #include "op_shape.h"
 #include "peak.h"
+#include "rounds.h"
 #include "trial.h"
 #include <fnmatch.h>
 #include <math.h>
@@ -19,14 +20,17 @@ typedef struct bench {
     bl_program evict_program;
     bl_commands evict;
     bl_probe probe;
-    double probed, drift;
-    bl_timing_rule rule;
-    uint32_t done, total, wrong;
+    double probed, probe_ns;
+    bl_timing_rule rule;     /* of one round */
+    uint32_t round, done, total, wrong;
+    bl_rounds rows;
+    bl_result kept;          /* BL_ERROR_MEMORY: there was no room for a row */
 } bench;
 
 static bl_timing_rule rule_of(const bl_bench_options *o)
 {
-    return (bl_timing_rule){ 1e9 * (double)(o->time_limit > 0 ? o->time_limit : 1), (double)(o->noise > 0 ? o->noise : 0.005f) };
+    const double limit = 1e9 * (double)(o->time_limit > 0 ? o->time_limit : 1);
+    return (bl_timing_rule){ limit / BL_ROUNDS, (double)(o->noise > 0 ? o->noise : 0.005f) };
 }
 
 static bl_bench_row empty_row(const char *kind, const char *name)
@@ -53,12 +57,54 @@ static void tell(const bench *b, const char *name)
 
 static bool matches(const char *pattern, const char *text) { return !pattern || !fnmatch(pattern, text, 0); }
 
+/* Keeps a row until all rounds are through. */
+static void put_row(bench *b, const bl_bench_row *row)
+{
+    const bl_result result = bl_rounds_add(&b->rows, row);
+    b->kept = b->kept == BL_OK ? result : b->kept;
+}
+
+static bool uses_matrices(const char *kernel)
+{
+    for (int k = 0; k < BL_KERNEL_COUNT; k++)
+        if (!strcmp(bl_impls[k].name, kernel))
+            return bl_impls[k].caps & BL_CAP_CM;
+    return false;
+}
+
+/* Roofline (Williams, Waterman, Patterson 2009). */
+static void place_under_roof(const bl_peaks *peaks, bl_bench_row *row)
+{
+    const double compute = uses_matrices(row->kernel) ? peaks->flops_matrix : peaks->flops_f32;
+    const double of_compute = compute > 0 ? row->work / row->median * 1e9 / compute : 0;
+    const double of_memory = peaks->bytes > 0 ? row->bytes / row->median * 1e9 / peaks->bytes : 0;
+    row->launch = peaks->launch;
+    row->share = BL_MAX(of_compute, of_memory);
+    row->bound = peaks->launch > row->median / 2 ? "launch" : of_compute >= of_memory ? "compute" : of_memory > 1 ? "cache" : "memory";
+}
+
+/* Hands out what all rounds have found, also when they did not come to an end. */
+static void tell_rows(const bench *b)
+{
+    for (size_t i = 0; i < b->rows.count; i++) {
+        bl_bench_row row;
+        bl_rounds_result(&b->rows.rows[i], &row);
+        if (row.runs && strcmp(row.kind, "peak")) {
+            place_under_roof(&b->peaks, &row);
+            row.drift = row.probe / b->probe.first - 1;
+        } else if (row.runs) {
+            row.rate = (row.work + row.bytes) / row.median * 1e9; /* one of them is 0 */
+        }
+        b->o->row(b->o->user, &row);
+    }
+}
+
 /* --- peaks ----------------------------------------------------------------------------------------------------------------- */
 
 static void on_peak(void *user, const bl_peak_row *p)
 {
     static const char *const units[] = { "FLOP", "OP", "B", "s" };
-    const bench *b = user;
+    bench *b = user;
     bl_bench_row row = empty_row("peak", p->name);
     row.unit = units[p->unit];
     row.note = p->unit == BL_UNIT_OP ? "integer operations" : "";
@@ -67,17 +113,16 @@ static void on_peak(void *user, const bl_peak_row *p)
         row.note = p->missing;
     } else {
         put_times(&row, &p->t);
-        row.rate = p->rate;
         row.work = p->unit == BL_UNIT_FLOP || p->unit == BL_UNIT_OP ? p->work : 0;
         row.bytes = p->unit == BL_UNIT_BYTE ? p->work : 0;
     }
-    b->o->row(b->o->user, &row);
+    put_row(b, &row);
 }
 
 bl_result bl_bench_peaks(const bl_bench_target *target, const bl_bench_options *o)
 {
     bl_result result = BL_OK;
-    bench b = { .target = target, .o = o, .rule = rule_of(o), .total = BL_PEAK_COUNT };
+    bench b = { .target = target, .o = o, .rule = rule_of(o), .total = BL_PEAK_COUNT * BL_ROUNDS };
     uint32_t matched = 0;
     for (int k = 0; k < BL_PEAK_COUNT; k++)
         matched += matches(o->pattern, bl_peak_name((bl_peak)k));
@@ -85,18 +130,22 @@ bl_result bl_bench_peaks(const bl_bench_target *target, const bl_bench_options *
         BL_TRY(bl_fail(BL_ERROR_USAGE, "no peak matches \"%s\"", o->pattern));
     if (!o->list)
         BL_TRY(bl_peaks_create(target->device, target->stream, &b.peaks));
-    for (int k = 0; k < BL_PEAK_COUNT; k++, b.done++) {
-        if (!matches(o->pattern, bl_peak_name((bl_peak)k)))
-            continue;
-        tell(&b, bl_peak_name((bl_peak)k));
-        if (o->list) {
-            const bl_bench_row row = empty_row("peak", bl_peak_name((bl_peak)k));
-            o->row(o->user, &row);
-        } else {
-            BL_TRY(bl_peak_measure(&b.peaks, (bl_peak)k, &b.rule, on_peak, &b));
+    for (b.round = 0; b.round < (o->list ? 1 : BL_ROUNDS); b.round++)
+        for (int k = 0; k < BL_PEAK_COUNT; k++, b.done++) {
+            if (!matches(o->pattern, bl_peak_name((bl_peak)k)))
+                continue;
+            tell(&b, bl_peak_name((bl_peak)k));
+            if (o->list) {
+                const bl_bench_row row = empty_row("peak", bl_peak_name((bl_peak)k));
+                put_row(&b, &row);
+            } else {
+                BL_TRY(bl_peak_measure(&b.peaks, (bl_peak)k, &b.rule, on_peak, &b));
+            }
         }
-    }
+    result = b.kept;
 fail:
+    tell_rows(&b);
+    bl_rounds_free(&b.rows);
     bl_peaks_destroy(&b.peaks);
     return result;
 }
@@ -169,24 +218,26 @@ static void skip_row(bench *b, bl_kernel k, bl_dtype t, const char *name, const 
     row.shape = shape;
     row.note = why;
     row.verdict = *why ? BL_SKIP : BL_PASS;
-    b->o->row(b->o->user, &row);
+    put_row(b, &row);
 }
 
 /* --- one row --------------------------------------------------------------------------------------------------------------- */
 
+/* Cold once, in the first round. */
 static bl_result time_hot_and_cold(bench *b, const bl_dispatch *d, bl_bench_row *row)
 {
     bl_result result = BL_OK;
     bl_commands c = { 0 };
     bl_timing t;
-    const bl_timing_rule once = { 0, 1 }, cold = { b->rule.limit / 4, b->rule.noise };
+    const bl_timing_rule once = { 0, 1 }, cold = { b->rule.limit * BL_ROUNDS / 4, b->rule.noise };
     BL_TRY(bl_trial_record(&b->trial, d, 1, &c));
     BL_TRY(bl_timing_run(b->target->stream, &c, 1, NULL, &once, &t));
-    const bool slow = t.median > b->rule.limit; /* once is all there is time for */
-    if (!slow) {
-        BL_TRY(bl_timing_run(b->target->stream, &c, 1, &b->evict, &cold, &t));
-        row->cold = t.median;
+    if (t.median <= b->rule.limit) { /* else once is all there is time for in a round */
         const uint32_t repetitions = bl_trial_repetitions(t.median);
+        if (!b->round) {
+            BL_TRY(bl_timing_run(b->target->stream, &c, 1, &b->evict, &cold, &t));
+            row->cold = t.median;
+        }
         if (repetitions > 1) {
             bl_commands_destroy(&c);
             BL_TRY(bl_trial_record(&b->trial, d, repetitions, &c));
@@ -197,18 +248,6 @@ static bl_result time_hot_and_cold(bench *b, const bl_dispatch *d, bl_bench_row 
 fail:
     bl_commands_destroy(&c);
     return result;
-}
-
-/* Roofline (Williams, Waterman, Patterson 2009). */
-static void place_under_roof(const bench *b, bl_kernel k, bl_bench_row *row)
-{
-    const bl_peaks *peaks = &b->peaks;
-    const double compute = bl_impls[k].caps & BL_CAP_CM ? peaks->flops_matrix : peaks->flops_f32;
-    const double of_compute = compute > 0 ? row->work / row->median * 1e9 / compute : 0;
-    const double of_memory = peaks->bytes > 0 ? row->bytes / row->median * 1e9 / peaks->bytes : 0;
-    row->launch = peaks->launch;
-    row->share = BL_MAX(of_compute, of_memory);
-    row->bound = peaks->launch > row->median / 2 ? "launch" : of_compute >= of_memory ? "compute" : of_memory > 1 ? "cache" : "memory";
 }
 
 static void put_statistics(const bench *b, const bl_dispatch *d, bl_bench_row *row, bl_pipeline_stats *stats)
@@ -233,14 +272,14 @@ static double bytes_of(const bl_problem *q)
     return bytes;
 }
 
-static bl_result drift_now(bench *b, double *drift)
+static bl_result probe_now(bench *b, double *ns)
 {
     bl_result result = BL_OK;
     if (bl_clock() - b->probed > PROBE_EVERY) {
-        BL_TRY(bl_probe_drift(&b->peaks, &b->probe, &b->drift));
+        BL_TRY(bl_probe_time(&b->peaks, &b->probe, &b->probe_ns));
         b->probed = bl_clock();
     }
-    *drift = b->drift;
+    *ns = b->probe_ns;
 fail:
     return result;
 }
@@ -258,8 +297,7 @@ static bl_result measure(bench *b, bl_kernel k, bl_bench_row *row, char note[BL_
     BL_TRY(time_hot_and_cold(b, &d, row));
     row->work = bl_op_infos[b->trial.problem.op].flops(&b->trial.problem.p);
     row->bytes = bytes_of(&b->trial.problem);
-    place_under_roof(b, k, row);
-    BL_TRY(drift_now(b, &row->drift));
+    BL_TRY(probe_now(b, &row->probe));
 fail:
     return result;
 }
@@ -278,6 +316,9 @@ static bl_result bench_row(bench *b, bl_kernel k, bl_dtype t, const bl_op_case *
         skip_row(b, k, t, name, shape, "");
         return BL_OK;
     }
+    const bl_rounds_row *before = bl_rounds_find(&b->rows, "shader", name, shape);
+    if (b->round && (!before || before->count < b->round || before->spent >= b->rule.limit * BL_ROUNDS))
+        return BL_OK; /* it cannot be timed, or has had its time */
     tell(b, name);
     if (!b->trial.problem.kernels) /* the first row that needs it */
         BL_TRY(bl_trial_begin(&b->trial, bl_impls[k].op, t, c));
@@ -289,7 +330,7 @@ static bl_result bench_row(bench *b, bl_kernel k, bl_dtype t, const bl_op_case *
     BL_TRY(measure(b, k, &row, note));
     if (row.verdict == BL_PASS && bl_problem_dispatch(&b->trial.problem, k, &d) == BL_OK)
         put_statistics(b, &d, &row, &stats);
-    b->o->row(b->o->user, &row);
+    put_row(b, &row);
 fail:
     return result;
 }
@@ -333,19 +374,26 @@ static void report_missing(bench *b, const bl_op_case *given, bl_op op)
         }
 }
 
-/* The peaks that shares refer to, the probe, and what empties caches. */
-static bl_result begin(bench *b, bool matrices)
+/* The peaks that shares refer to. */
+static bl_result measure_roof(bench *b, bool matrices)
 {
     static const bl_peak needed[] = { BL_PEAK_fma_f32, BL_PEAK_copy, BL_PEAK_launch, BL_PEAK_matrix_f32 };
     bl_result result = BL_OK;
-    BL_TRY(bl_peaks_create(b->target->device, b->target->stream, &b->peaks));
     for (size_t i = 0; i < BL_COUNT(needed) - !matrices; i++) {
         tell(b, bl_peak_name(needed[i]));
         BL_TRY(bl_peak_measure(&b->peaks, needed[i], &b->rule, on_peak, b));
     }
+fail:
+    return result;
+}
+
+/* What all rounds need: the probe, and what empties caches. */
+static bl_result begin(bench *b)
+{
+    bl_result result = BL_OK;
+    BL_TRY(bl_peaks_create(b->target->device, b->target->stream, &b->peaks));
     BL_TRY(bl_peaks_evict(&b->peaks, &b->evict_program, &b->evict));
     BL_TRY(bl_probe_create(&b->peaks, &b->probe));
-    b->probed = bl_clock();
 fail:
     return result;
 }
@@ -388,6 +436,27 @@ static bl_result choose_ops(bench *b, bool chosen[BL_OP_COUNT], bool *matrices)
     return named ? BL_OK : given_case(b->o, last, &ignored); /* whose reason says which parameters there are */
 }
 
+static bl_result run_round(bench *b, const bool chosen[BL_OP_COUNT])
+{
+    bl_result result = BL_OK;
+    for (int op = 0; op < BL_OP_COUNT; op++) {
+        bl_op_case given;
+        if (!chosen[op])
+            continue;
+        if (b->o->shape) {
+            BL_TRY(given_case(b->o, (bl_op)op, &given));
+            BL_TRY(bench_case(b, (bl_op)op, &given, true));
+        }
+        for (uint32_t i = 0; !b->o->shape && i < *bl_op_infos[op].case_count; i++)
+            BL_TRY(bench_case(b, (bl_op)op, &bl_op_infos[op].cases[i], false));
+        if (!b->round)
+            report_missing(b, b->o->shape ? &given : NULL, (bl_op)op);
+    }
+    b->trial.reference_work = 0; /* what was right in the first round is not compared again */
+fail:
+    return result;
+}
+
 bl_result bl_bench_shaders(const bl_bench_target *target, const bl_bench_options *o)
 {
     bl_result result = BL_OK;
@@ -397,29 +466,26 @@ bl_result bl_bench_shaders(const bl_bench_target *target, const bl_bench_options
     BL_TRY(bl_kernels_create(target->device, NULL, &b.trial.kernels)); /* of its own, without a cache: compiling is measured */
     bl_kernels_keep_stats(b.trial.kernels);
     BL_TRY(choose_ops(&b, chosen, &matrices));
+    b.total *= BL_ROUNDS;
     for (int op = 0; op < BL_OP_COUNT && o->shape; op++) {
         bl_op_case given;
         if (chosen[op]) /* before anything is measured */
             BL_TRY(given_case(o, (bl_op)op, &given));
     }
     if (!o->list)
-        BL_TRY(begin(&b, matrices));
-    for (int op = 0; op < BL_OP_COUNT; op++) {
-        bl_op_case given;
-        if (!chosen[op])
-            continue;
-        if (o->shape) {
-            BL_TRY(given_case(o, (bl_op)op, &given));
-            BL_TRY(bench_case(&b, (bl_op)op, &given, true));
-        }
-        for (uint32_t i = 0; !o->shape && i < *bl_op_infos[op].case_count; i++)
-            BL_TRY(bench_case(&b, (bl_op)op, &bl_op_infos[op].cases[i], false));
-        report_missing(&b, o->shape ? &given : NULL, (bl_op)op);
+        BL_TRY(begin(&b));
+    for (; b.round < (o->list ? 1 : BL_ROUNDS); b.round++) {
+        if (!o->list)
+            BL_TRY(measure_roof(&b, matrices));
+        BL_TRY(run_round(&b, chosen));
     }
+    BL_TRY(b.kept);
     if (b.wrong)
         result = bl_fail(BL_ERROR_MISMATCH, "%u results were wrong", b.wrong);
 fail:
+    tell_rows(&b);
     bl_trial_end(&b.trial);
+    bl_rounds_free(&b.rows);
     bl_probe_destroy(&b.probe);
     bl_commands_destroy(&b.evict);
     bl_program_destroy(&b.evict_program);

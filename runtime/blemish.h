@@ -423,15 +423,18 @@ typedef struct bl_bench_row {
     const char *kind;        /* "peak", "shader", "model" */
     const char *name;        /* "fma_f32", "matmul_fwd_direct_f32_query_64x64", "unet" */
     const char *op, *kernel, *type; /* of a shader: "matmul_fwd", "matmul_fwd_direct", "f32" */
-    const char *shape;       /* of a shader: its parameters, "m=4096,n=320,k=320,..."; of a network "512x512" */
+    const char *shape;       /* of a shader: its parameters, "m=4096,n=320,k=320,..."; of a network "512x512", width and height */
     bl_verdict verdict;      /* BL_SKIP: it does not run here; BL_FAIL: its result is wrong. In both cases nothing was timed */
     const char *note;        /* why, in words */
     const char *checked;     /* of a shader: what of its result was compared with the reference: "all", "parts" of it, or the name of a
                                 smaller case, where the reference would take too long */
     uint32_t runs;           /* timed; 0: none */
+    uint32_t rounds;         /* in which they were, apart in time: nine, or as many as the time limit has room for; of a network every run
+                                is one */
     int wall;                /* times are wall times from submission to completion, because the queue has no timestamps */
-    double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits */
-    double noise;            /* standard error of the median, as a share of it */
+    double median, p10, p90; /* of one run, with what it reads in the caches as far as it fits: medians of those of the rounds */
+    double low, high;        /* medians of rounds: the least, and the largest without the slowest quarter, which is what else happened */
+    double noise;            /* standard error of the median from those of the rounds, as a share of it; 1: of a single run */
     double cold;             /* median after the caches were emptied; 0: not measured */
     double launch;           /* an empty dispatch and its barrier; 0: not measured */
     double compile;          /* making the pipeline and its first dispatch, of one workgroup; 0: not measured */
@@ -440,10 +443,13 @@ typedef struct bl_bench_row {
     const char *unit;        /* of a peak: "FLOP", "OP" (integer operations), "B", "s" (the median is the measurement) */
     double share;            /* of a shader: how much of the roof it reaches, 0-1, or above in caches; "peak" rows are the roof */
     const char *bound;       /* by what: "compute", "memory", "cache" (faster than memory can be), "launch" (half is an empty one) */
-    double drift;            /* how much slower than at the start a kernel that never changes was right after this row, as a share */
+    double probe;            /* what one turn of a kernel that never changes took right after this row; 0: not measured */
+    double drift;            /* how much slower than at the start that was, as a share */
     double registers, spills, instructions, subgroup, occupancy; /* as the driver says; negative: it does not */
     const char *statistics;  /* all that the driver says: "VGPRs=64;Code size=5124" */
     double setup;            /* of a network: loading, planning, recording */
+    double forward;          /* of a network with a gradient: what of `work` comes before it; 0: there is none */
+    uint64_t weights;        /* of a network: bytes of its weights on the device */
     uint64_t device_bytes;   /* of a network: device memory held at most */
 } bl_bench_row;
 
@@ -454,9 +460,9 @@ typedef struct bl_bench_options {
     /* Of shaders: a problem in place of the usual ones, by names of the op's parameters (shaders/inc/params.h), which is measured in all
      * matching ops that have them; others are as in the op's first usual case: "m=4096,n=320,k=320". NULL: the usual ones */
     const char *shape;
-    float time_limit;        /* seconds of each row after which no further run begins; 0: 1 */
+    float time_limit;        /* seconds of each row, of all its rounds, after which no further run begins; 0: 1 */
     float noise;             /* a row is known well enough at this noise; 0: 0.005 */
-    uint32_t size;           /* of networks: pixels of a side, as bl_generate_options.width; 0: the model's own */
+    uint32_t width, height;  /* of networks: pixels of the picture, 64-2048, multiples as the model needs them; 0: the model's own */
     int list;                /* only tell which rows there are: nothing is measured */
     void (*row)(void *user, const bl_bench_row *row); /* valid during the call; must not be NULL */
     void *user;
@@ -470,10 +476,16 @@ BL_API bl_result bl_bench_peak(bl_context *context, const bl_bench_options *opti
  * then timed. Begins with the peaks that its shares refer to. Kernels that do not run here are rows too. BL_ERROR_MISMATCH: a result was
  * wrong, the others have been measured; BL_ERROR_USAGE as above, or no matching op has the parameters of the shape. */
 BL_API bl_result bl_bench_shader(bl_context *context, const bl_bench_options *options);
-/* The networks of a model, one row each: "text", "unet" (one evaluation), "guide" (as far as the attention loss, and its gradient),
- * "encode", "decode", and with a CLIP model "image" (its loss and gradient); of every one the time of a run, what it takes until it can
- * run, and the device memory. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat. */
+/* The networks of a model, one row each: "text", "unet" (one evaluation), "step" (of the sampler, with guidance: the U-Net for two
+ * prompts), "guide" (as far as the attention loss, and its gradient), "encode", "decode", with a CLIP model "image" (its loss and
+ * gradient), and "load" (the U-Net's weights to the device); of every one the time of a run, what it takes until it can run, and the
+ * device memory. "picture" and "guided" are sums: an image-to-image picture of 25 steps, and the same with "guide" in each. Memory is
+ * planned first; what does not fit is not loaded. Weights stay where there is room. BL_ERROR_MODEL: a result is not finite, or flat;
+ * BL_ERROR_MEMORY: a network does not fit, the others have been measured; BL_ERROR_USAGE as above. */
 BL_API bl_result bl_bench_model(bl_model *model, const bl_bench_options *options);
+/* The same of networks with random weights, which need no files: "sd15" or "sd21" (Stable Diffusion 1.5, and 2.1 for 768 pixels, with
+ * CLIP ViT-L/14), "demo" (the model that comes with blemish). BL_ERROR_USAGE: other shapes. */
+BL_API bl_result bl_bench_random(bl_context *context, const char *shapes, const bl_bench_options *options);
 /* Which kernels these are: SHA-256 of all sources of shaders, in hexadecimal. */
 BL_API const char *bl_kernel_version(void);
 

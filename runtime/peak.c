@@ -156,11 +156,11 @@ static const char *missing(const bl_peaks *p, const peak_info *info)
 static void keep_roof(bl_peaks *p, bl_peak k, const bl_peak_row *row)
 {
     if (k == BL_PEAK_fma_f32)
-        p->flops_f32 = row->rate;
+        p->flops_f32 = BL_MAX(p->flops_f32, row->rate);
     else if (k == BL_PEAK_copy)
-        p->bytes = row->rate;
+        p->bytes = BL_MAX(p->bytes, row->rate);
     else if (k == BL_PEAK_launch)
-        p->launch = row->t.median;
+        p->launch = p->launch > 0 ? BL_MIN(p->launch, row->t.median) : row->t.median;
     else if (k == BL_PEAK_matrix_f32 || k == BL_PEAK_matrix_f16)
         p->flops_matrix = BL_MAX(p->flops_matrix, row->rate);
 }
@@ -224,34 +224,25 @@ fail:
 
 /* --- drift ----------------------------------------------------------------------------------------------------------------- */
 
-static bl_result probe_time(bl_peaks *p, bl_probe *probe, double *ns)
+bl_result bl_probe_time(bl_peaks *p, bl_probe *probe, double *ns)
 {
     const bl_timing_rule rule = { 2e7, 0 };
     bl_timing t;
     const bl_result result = bl_timing_run(p->stream, &probe->commands, 1, NULL, &rule, &t);
-    *ns = t.median;
+    *ns = t.median / probe->turns;
     return result;
 }
 
 bl_result bl_probe_create(bl_peaks *p, bl_probe *probe)
 {
     bl_result result = BL_OK;
-    uint32_t n;
     *probe = (bl_probe){ 0 };
     BL_TRY(create_program(p, BL_PEAK_fma_f32, &(bl_matrix_shape){ 0 }, &probe->program));
-    BL_TRY(calibrate(p, &probe->program, groups_of(p, infos[BL_PEAK_fma_f32].workgroup), &n, &probe->commands));
-    BL_TRY(probe_time(p, probe, &probe->first));
+    BL_TRY(calibrate(p, &probe->program, groups_of(p, infos[BL_PEAK_fma_f32].workgroup), &probe->turns, &probe->commands));
+    BL_TRY(bl_probe_time(p, probe, &probe->first));
     return BL_OK;
 fail:
     bl_probe_destroy(probe);
-    return result;
-}
-
-bl_result bl_probe_drift(bl_peaks *p, bl_probe *probe, double *drift)
-{
-    double now = 0;
-    const bl_result result = probe_time(p, probe, &now);
-    *drift = result == BL_OK ? now / probe->first - 1 : 0;
     return result;
 }
 

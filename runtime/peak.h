@@ -29,8 +29,8 @@ typedef struct bl_peaks {
     bl_stream *stream;
     bl_arena *arena;
     bl_slice x, y;           /* larger than caches where the device has room: copying one to the other empties them */
-    double flops_f32, flops_matrix, bytes; /* per second; 0: not measured, or not there */
-    double launch;           /* ns of an empty dispatch with its barrier */
+    double flops_f32, flops_matrix, bytes; /* per second, the most that was found; 0: not measured, or not there */
+    double launch;           /* ns of an empty dispatch with its barrier, the least that was found; 0: as above */
 } bl_peaks;
 bl_result bl_peaks_create(bl_device *d, bl_stream *s, bl_peaks *out); /* *out is zeroed on failure */
 void bl_peaks_destroy(bl_peaks *p); /* zeroes *p; a zeroed one is accepted */
@@ -47,10 +47,11 @@ bl_result bl_peaks_evict(bl_peaks *p, bl_program *program, bl_commands *out);
 typedef struct bl_probe {
     bl_program program;
     bl_commands commands;
-    double first;            /* ns at the start */
+    uint32_t turns;          /* of its loop */
+    double first;            /* ns of a turn at the start */
 } bl_probe;
 bl_result bl_probe_create(bl_peaks *p, bl_probe *out); /* *out is zeroed on failure */
-/* How much longer it takes than at the start, as a share: 0.1 is 10 % slower. */
-bl_result bl_probe_drift(bl_peaks *p, bl_probe *probe, double *drift);
+/* What it takes now, in ns of a turn. */
+bl_result bl_probe_time(bl_peaks *p, bl_probe *probe, double *ns);
 void bl_probe_destroy(bl_probe *probe); /* zeroes; a zeroed one is accepted */
 #endif

@@ -30,7 +30,7 @@ void bl_timing_of(double *ns, double *work, uint32_t count, bl_timing *out)
 {
     qsort(ns, count, sizeof(*ns), by_value);
     *out = (bl_timing){ .runs = count, .median = median_of(ns, count), .p10 = ns[(count - 1) / 10],
-        .p90 = ns[count - 1 - (count - 1) / 10], .noise = 1 };
+        .p90 = ns[count - 1 - (count - 1) / 10], .low = ns[0], .high = ns[count - 1 - count / 4], .noise = 1 };
     if (count > 1 && out->median > 0)
         out->noise = 1.4826 * 1.2533 * deviation_of(ns, work, count) / sqrt(count) / out->median;
 }

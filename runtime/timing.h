@@ -13,6 +13,7 @@ typedef struct bl_timing_rule {
 typedef struct bl_timing {
     uint32_t runs;           /* timed */
     double median, p10, p90;
+    double low, high;        /* the least, and the largest without the slowest quarter, which is mostly what else the machine did */
     double noise;            /* standard error of the median as a share of it, from the median absolute deviation; 1 for a single run */
     bool wall;               /* wall time from submission to completion, because the queue has no timestamps */
 } bl_timing;

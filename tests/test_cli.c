@@ -244,7 +244,8 @@ static void test_help(void **state)
                       "--prompt-rate --image-weight --image-share --gain --odd-off --no-mask-out --whole --save-region --save-attention "
                       "--save-photo --trace --plot --preview --preview-vae --example" },
         { "verify", "--model --clip --strict --example" },
-        { "bench", "--shape --time-limit --list --model --clip --size --format --out --plot --threshold --force --example" },
+        { "bench", "--shape --time-limit --list --model --random --clip --width --height --format --out --plot --threshold --force"
+          " --example" },
         { "sheet", "--out --force --columns --cell --json --help --example" },
         { "devices", "--json --help" },
         { "tokens", "--model --tokenizer --object --defect --template --json --help --example" },

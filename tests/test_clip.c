@@ -65,7 +65,7 @@ static const struct { deed deed; const char *what, *key, *value; int how; const 
     { PART, VISION, "patch_size", "12", 0, "patch_embedding.weight\" has shape [20,3,6,6], expected [20,3,12,12]" },
     { PART, VISION, "num_hidden_layers", "3", 0, "\"vision_model.encoder.layers.2." },
     { PART, "text_config", "eos_token_id", "-1", 0, "text_config: \"eos_token_id\" is -1" },
-    { PART, "text_config", "vocab_size", "600", 0, "token_embedding.weight\" is not [600,16]" },
+    { PART, "text_config", "vocab_size", "600", 0, "token_embedding.weight\" has shape [586,16], expected [600,16]" },
     { TENSOR, "text_projection.weight", 0, 0, FX_DROP, "\"text_projection.weight\" is missing" },
     { TENSOR, "visual_projection.weight", 0, 0, FX_DROP, "\"visual_projection.weight\" is missing" },
     { TENSOR, "vision_model.pre_layrnorm.bias", 0, 0, FX_DROP, "\"vision_model.pre_layrnorm.bias\" is missing" },

@@ -1,5 +1,5 @@
-# --- kernels: every case of every op, and the bench; whole networks: what they cost --
-foreach(NAME check measure host_side mutants)
+# --- kernels: every case of every op, and the bench; the host side on other drivers --
+foreach(NAME check host_side mutants)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
@@ -13,6 +13,19 @@ set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 2400)
 if(NOT BLEMISH_SPIRV_DIR)
   add_test(NAME mutants COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/mutants.sh $<TARGET_FILE:mutants> ${CMAKE_SOURCE_DIR}/shaders ${SPIRV_DIR})
   set_tests_properties(mutants PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS selftest)
+endif()
+
+# --- does a comparison of measurements see a slower kernel, and none where there is none? ---
+if(TARGET blemish-cli AND NOT BLEMISH_SPIRV_DIR)
+  list(FILTER CLI_SOURCES EXCLUDE REGEX /main\\.c$)
+  add_executable(slow_kernel ${CMAKE_CURRENT_LIST_DIR}/slow_kernel.c ${CLI_SOURCES})
+  target_include_directories(slow_kernel PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/cli ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+  target_include_directories(slow_kernel SYSTEM PRIVATE ${STB_INCLUDE})
+  target_compile_definitions(slow_kernel PRIVATE VK_NO_PROTOTYPES)
+  target_link_libraries(slow_kernel PRIVATE blemish)
+  add_test(NAME slow_kernel COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/slow_kernel.sh $<TARGET_FILE:blemish-cli> $<TARGET_FILE:slow_kernel>
+    ${CMAKE_SOURCE_DIR}/shaders ${SPIRV_DIR})
+  set_tests_properties(slow_kernel PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
 
 # --- the rules of the tree; sanitizers add symbols of their own to the library ---
