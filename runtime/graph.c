@@ -235,7 +235,8 @@ void bl_graph_append(bl_graph *g, bl_op op, const bl_params *p, const bl_value *
         if (i < count && o[i].storage && operands[i] != BL_NONE)
             type = g->storages[g->tensors[operands[i]].storage].type;
     bl_node *n = &g->nodes[g->node_count++];
-    *n = (bl_node){ .op = op, .type = type, .p = *p };
+    *n = (bl_node){ .op = op, .type = type };
+    memcpy(&n->p, p, bl_op_infos[op].params_size); /* behind them the union has no value */
     memcpy(n->operands, operands, count * sizeof(*operands));
 }
 

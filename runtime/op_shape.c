@@ -21,7 +21,7 @@ static const char *const fields[BL_OP_COUNT] = {
     [BL_OP_group_norm_bwd_x] = "given images rows channels groups act", [BL_OP_layer_norm_bwd_x] = "given rows channels eps",
     [BL_OP_attention_fwd] = ATTENTION, [BL_OP_attention_probs_fwd] = ATTENTION, [BL_OP_attention_values_fwd] = VALUES,
     [BL_OP_attention_stats_bwd] = ATTENTION, [BL_OP_attention_bwd_q] = ATTENTION, [BL_OP_attention_bwd_kv] = ATTENTION,
-    [BL_OP_attention_values_bwd_p] = "given " VALUES, [BL_OP_attention_values_bwd_v] = VALUES,
+    [BL_OP_attention_values_bwd_p] = ("given " VALUES), [BL_OP_attention_values_bwd_v] = VALUES,
     [BL_OP_activation_fwd] = "rows channels act", [BL_OP_activation_bwd_x] = "rows channels act",
     [BL_OP_geglu_fwd] = "rows channels", [BL_OP_geglu_bwd_x] = "rows channels", [BL_OP_add_fwd] = "rows channels y_rows",
     [BL_OP_copy_fwd] = "rows channels", [BL_OP_upsample_fwd] = "images h width channels",

@@ -10,7 +10,7 @@ add_test(NAME kernels COMMAND check)
 set_tests_properties(kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 2400)
 
 # --- does the self-test notice wrong shaders? scripts/test-all.sh tries all of them ---
-if(NOT BLEMISH_SPIRV_DIR)
+if(NOT BLEMISH_SPIRV_DIR AND NOT CMAKE_CROSSCOMPILING)
   add_test(NAME mutants COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/mutants.sh $<TARGET_FILE:mutants> ${CMAKE_SOURCE_DIR}/shaders ${SPIRV_DIR})
   set_tests_properties(mutants PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS selftest)
 endif()
@@ -32,39 +32,48 @@ endif()
 add_test(NAME tree_rules COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tree_rules.sh ${CMAKE_SOURCE_DIR}
   $<$<NOT:$<BOOL:${BLEMISH_SANITIZE}>>:$<TARGET_FILE:blemish>>)
 
+# --- the command line as tests start it: in a cross build by the emulator ---
+set(CLI $<TARGET_FILE:blemish-cli>)
+if(CMAKE_CROSSCOMPILING_EMULATOR AND TARGET blemish-cli)
+  list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " EMULATOR)
+  set(CLI ${CMAKE_BINARY_DIR}/emulated-blemish)
+  file(GENERATE OUTPUT ${CLI} CONTENT "#!/bin/sh\nexec ${EMULATOR} $<TARGET_FILE:blemish-cli> \"$@\"\n"
+    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+endif()
+
 # --- whole models against golden tensors, by the command line ---
 if(TARGET blemish-cli)
   foreach(MODEL tiny15 tiny21)
     foreach(WHAT stages runs guided)
-      add_test(NAME verify_${WHAT}_${MODEL} COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${MODEL} ${WHAT})
+      add_test(NAME verify_${WHAT}_${MODEL} COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${MODEL} ${WHAT})
       set_tests_properties(verify_${WHAT}_${MODEL} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 2400)
     endforeach()
     set_tests_properties(verify_runs_${MODEL} verify_guided_${MODEL} PROPERTIES LABELS long)
   endforeach()
   # the model that is shipped, against what diffusers makes of it (scripts/demo_model/compare.py --keep)
-  add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+  add_test(NAME verify_demo_model COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/demo_model.safetensors)
   set_tests_properties(verify_demo_model PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   # TAESD in its place, against what diffusers makes of it (scripts/taesd-golden.py)
-  add_test(NAME verify_taesd COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+  add_test(NAME verify_taesd COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/taesd/golden.safetensors --vae ${CMAKE_CURRENT_LIST_DIR}/data/taesd)
   set_tests_properties(verify_taesd PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   # the CLIP model's two towers and the gradient of the image loss, against transformers (scripts/clip-golden.py)
-  add_test(NAME verify_demo_clip COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+  add_test(NAME verify_demo_clip COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/demo_clip.safetensors --clip ${CMAKE_SOURCE_DIR}/models/demo/clip)
   set_tests_properties(verify_demo_clip PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   # every scheduler on the device, against diffusers (scripts/scheduler-golden.py); the model is there for the form
-  add_test(NAME verify_schedulers COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/models/demo
+  add_test(NAME verify_schedulers COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/schedulers.safetensors)
   set_tests_properties(verify_schedulers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
-  add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh $<TARGET_FILE:blemish-cli> ${CMAKE_SOURCE_DIR}/scripts)
+  add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh ${CLI} ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
-if(NOT BLEMISH_SANITIZE)
+if(NOT BLEMISH_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # they compile, and compare with this machine's layouts
   add_test(NAME abi COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/abi.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
   set_tests_properties(abi PROPERTIES SKIP_RETURN_CODE 77)
 endif()
-if(NOT BLEMISH_SANITIZE AND TARGET blemish-cli)
+if(NOT BLEMISH_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND TARGET blemish-cli)
   add_test(NAME install COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/install.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
   set_tests_properties(install PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
@@ -106,6 +115,10 @@ if(NOT CMOCKA_INCLUDE OR NOT CMOCKA_LIBRARY)
   message(STATUS "cmocka not found: the tests are not built")
   return()
 endif()
+set(TEST_TIMEOUT 600)
+if(CMAKE_CROSSCOMPILING_EMULATOR)
+  set(TEST_TIMEOUT 3600)
+endif()
 file(GLOB TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
 foreach(SOURCE IN LISTS TEST_SOURCES)
   get_filename_component(NAME ${SOURCE} NAME_WE)
@@ -116,7 +129,7 @@ foreach(SOURCE IN LISTS TEST_SOURCES)
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data" BLEMISH_SOURCE="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${NAME} PRIVATE blemish ${CMOCKA_LIBRARY})
   add_test(NAME ${NAME} COMMAND ${NAME})
-  set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${TEST_TIMEOUT})
 endforeach()
 
 if(TARGET test_embedding)
@@ -132,7 +145,7 @@ endforeach()
 # The command line is tested as built.
 foreach(NAME test_cli test_cli_bench test_cli_demo test_cli_doctor test_cli_guided test_cli_model test_cli_sheet test_cli_tune test_hostile)
   if(TARGET ${NAME} AND TARGET blemish-cli)
-    target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="$<TARGET_FILE:blemish-cli>")
+    target_compile_definitions(${NAME} PRIVATE BLEMISH_CLI="${CLI}")
     add_dependencies(${NAME} blemish-cli)
   endif()
 endforeach()
