@@ -299,10 +299,10 @@ const command command_bench = {
     .usage = "shader|peak|model [PATTERN] [options]\n       blemish bench compare BEFORE AFTER [options]",
     .text = "shader: every kernel in every storage type, checked against its reference and\n"
             "then timed, with its share of the device's own peak. peak: that peak. model:\n"
-            "the networks of a checkpoint, or random ones. PATTERN is the name of a kernel, an op or a row,\n"
-            "* ? and [] as in the shell. compare: two results as JSON, row by row; exit\n"
-            "code 1 when something became slower. Exit code 7 when a result is wrong.\n"
-            "Times are the device's own where its queue has timestamps.",
+            "the networks of a checkpoint, or random ones. PATTERN is the name of a kernel,\n"
+            "an op or a row, * ? and [] as in the shell. compare: two results as JSON, row\n"
+            "by row; exit code 1 when something became slower. Exit code 7 when a result is\n"
+            "wrong. Times are the device's own where its queue has timestamps.",
     .examples = "  blemish bench shader 'matmul_fwd*' --shape m=4096,n=320,k=320\n"
                 "  blemish bench model --random sd15 unet --precision f16\n"
                 "  blemish bench shader --time-limit 0.3 --out before.jsonl --plot roofline.svg\n"
