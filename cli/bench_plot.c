@@ -2,18 +2,20 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 1120, HEIGHT = 700, LEFT = 86, TOP = 64, RIGHT = 226, BOTTOM = 70, BOXES = 4096 };
+enum { WIDTH = BENCH_PLOT_WIDTH, HEIGHT = BENCH_PLOT_HEIGHT, LEFT = 86, TOP = 84, RIGHT = 226, BOTTOM = 70, BOXES = 4096 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 
 /* Families by what names of ops begin with; colours that colour-blind readers tell apart (Okabe, Ito 2008). */
-static const struct { const char *name, *colour, *prefixes; } families[] = {
-    { "matrix product", "#0072b2", "matmul" },
-    { "convolution", "#d55e00", "conv" },
-    { "attention", "#009e73", "attention heads" },
-    { "normalisation", "#cc79a7", "channel_stats group layer normalize" },
-    { "elementwise", "#e69f00", "activation geglu add copy fill upsample clamp bicubic" },
-    { "maps, losses, sampling", "#56b4e9", "" },
+static const struct { const char *name; colour ink; const char *prefixes; } families[] = {
+    { "matrix product", { 0x00, 0x72, 0xb2 }, "matmul" },
+    { "convolution", { 0xd5, 0x5e, 0x00 }, "conv" },
+    { "attention", { 0x00, 0x9e, 0x73 }, "attention heads" },
+    { "normalisation", { 0xcc, 0x79, 0xa7 }, "channel_stats group layer normalize" },
+    { "elementwise", { 0xe6, 0x9f, 0x00 }, "activation geglu add copy fill upsample clamp bicubic" },
+    { "maps, losses, sampling", { 0x56, 0xb4, 0xe9 }, "" },
 };
+static const colour BLACK = { 0x22, 0x22, 0x22 }, GREY = { 0x44, 0x44, 0x44 }, WHITE = { 255, 255, 255 };
+static const colour DECADE = { 0xc9, 0xce, 0xd6 }, BETWEEN = { 0xee, 0xf0, 0xf3 };
 enum { FAMILIES = sizeof(families) / sizeof(families[0]) };
 
 typedef struct box {
@@ -21,10 +23,11 @@ typedef struct box {
 } box;
 
 typedef struct plot {
-    FILE *out;
+    const pen *pen;
     double x_low, x_high, y_low, y_high; /* decades */
     box taken[BOXES];                    /* by labels and points, so that labels do not cover them */
     size_t count;
+    bool shown[FAMILIES], half;          /* what has points: the legend tells it */
 } plot;
 
 static size_t family_of(const char *op)
@@ -46,26 +49,17 @@ static double at_y(const plot *p, double gflops)
     return TOP + PLOT_HEIGHT * (p->y_high - log10(gflops)) / (p->y_high - p->y_low);
 }
 
-static void put_escaped(FILE *out, const char *text)
-{
-    for (; *text; text++)
-        if (*text == '<' || *text == '>' || *text == '&' || *text == '"')
-            fprintf(out, "&#%d;", *text);
-        else
-            fputc(*text, out);
-}
-
-static void put_label(const plot *p, double x, double y, const char *anchor, const char *style, const char *text)
-{
-    fprintf(p->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\" %s>", x, y,
-            anchor, style); /* a white edge keeps it legible on lines and points */
-    put_escaped(p->out, text);
-    fputs("</text>\n", p->out);
-}
-
 static bool is_point(const json_t *row)
 {
     return !strcmp(bench_text(row, "kind"), "shader") && bench_number(row, "gflops") > 0 && bench_number(row, "intensity") > 0;
+}
+
+bool bench_plot_shows(const bench_results *r)
+{
+    for (size_t k = 0; k < json_array_size(r->rows); k++)
+        if (is_point(json_array_get(r->rows, k)))
+            return true;
+    return false;
 }
 
 /* --- axes ------------------------------------------------------------------------------------------------------------------ */
@@ -114,23 +108,21 @@ static void put_grid(const plot *p)
     for (int d = (int)p->x_low; d <= (int)p->x_high; d++) {
         for (int i = 1; i < 10 && (i == 1 || d < (int)p->x_high); i++) {
             const double x = at_x(p, i * pow(10, d));
-            fprintf(p->out, "<path d=\"M%.1f %dV%d\" stroke=\"%s\"/>\n", x, TOP, TOP + PLOT_HEIGHT, i == 1 ? "#c9ced6" : "#eef0f3");
+            pen_line(p->pen, x, TOP, x, TOP + PLOT_HEIGHT, 1, i == 1 ? DECADE : BETWEEN);
         }
         snprintf(text, sizeof(text), "%g", pow(10, d));
-        put_label(p, at_x(p, pow(10, d)), TOP + PLOT_HEIGHT + 20, "middle", "fill=\"#444\"", text);
+        pen_text(p->pen, at_x(p, pow(10, d)), TOP + PLOT_HEIGHT + 20, PEN_MIDDLE, 12, GREY, text);
     }
     for (int d = (int)p->y_low; d <= (int)p->y_high; d++) {
         for (int i = 1; i < 10 && (i == 1 || d < (int)p->y_high); i++) {
             const double y = at_y(p, i * pow(10, d));
-            fprintf(p->out, "<path d=\"M%d %.1fH%d\" stroke=\"%s\"/>\n", LEFT, y, LEFT + PLOT_WIDTH, i == 1 ? "#c9ced6" : "#eef0f3");
+            pen_line(p->pen, LEFT, y, LEFT + PLOT_WIDTH, y, 1, i == 1 ? DECADE : BETWEEN);
         }
         snprintf(text, sizeof(text), "%g", pow(10, d));
-        put_label(p, LEFT - 8, at_y(p, pow(10, d)) + 4, "end", "fill=\"#444\"", text);
+        pen_text(p->pen, LEFT - 8, at_y(p, pow(10, d)) + 4, PEN_END, 12, GREY, text);
     }
-    put_label(p, LEFT + PLOT_WIDTH / 2.0, HEIGHT - 24, "middle", "fill=\"#222\" font-size=\"14\"", "arithmetic intensity, FLOP per byte");
-    fprintf(p->out, "<g transform=\"translate(24 %d) rotate(-90)\">", TOP + PLOT_HEIGHT / 2);
-    put_label(p, 0, 0, "middle", "fill=\"#222\" font-size=\"14\"", "GFLOP/s");
-    fputs("</g>\n", p->out);
+    pen_text(p->pen, LEFT + PLOT_WIDTH / 2.0, HEIGHT - 24, PEN_MIDDLE, 14, BLACK, "arithmetic intensity, FLOP per byte");
+    pen_text(p->pen, LEFT - 8, TOP - 14, PEN_END, 14, BLACK, "GFLOP/s");
 }
 
 /* --- roofs ----------------------------------------------------------------------------------------------------------------- */
@@ -153,9 +145,9 @@ static void put_roofs(const bench_results *r, plot *p)
             continue;
         highest = fmax(highest, roof);
         const double from = memory > 0 ? fmax(log10(roof / memory), p->x_low) : p->x_low, y = at_y(p, roof);
-        fprintf(p->out, "<path d=\"M%.1f %.1fH%d\" stroke=\"#222\" stroke-width=\"1.8\"/>\n", at_x(p, pow(10, from)), y, LEFT + PLOT_WIDTH);
+        pen_line(p->pen, at_x(p, pow(10, from)), y, LEFT + PLOT_WIDTH, y, 2, BLACK);
         snprintf(text, sizeof(text), "%s: %.4g GFLOP/s", bench_text(row, "name"), roof);
-        put_label(p, LEFT + PLOT_WIDTH - 6, y - 6, "end", "fill=\"#222\"", text);
+        pen_text(p->pen, LEFT + PLOT_WIDTH - 6, y - 6, PEN_END, 12, BLACK, text);
         take(p, (box){ LEFT + PLOT_WIDTH - 240, y - 18, 240, 20 });
     }
     if (memory > 0) {
@@ -165,12 +157,11 @@ static void put_roofs(const bench_results *r, plot *p)
             return;
         const double ax = at_x(p, pow(10, x0)), ay = at_y(p, memory * pow(10, x0)), bx = at_x(p, pow(10, x1));
         const double by = at_y(p, memory * pow(10, x1));
-        fprintf(p->out, "<path d=\"M%.1f %.1fL%.1f %.1f\" stroke=\"#222\" stroke-width=\"1.8\"/>\n", ax, ay, bx, by);
+        pen_line(p->pen, ax, ay, bx, by, 2, BLACK);
         snprintf(text, sizeof(text), "copy: %.4g GB/s", memory);
-        const double turn = atan2(by - ay, bx - ax) * 57.29578;
-        fprintf(p->out, "<g transform=\"translate(%.1f %.1f) rotate(%.1f)\">", ax + 0.3 * (bx - ax), ay + 0.3 * (by - ay), turn);
-        put_label(p, 0, -7, "middle", "fill=\"#222\"", text);
-        fputs("</g>\n", p->out);
+        const double x = ax + 0.3 * (bx - ax) + 10, y = ay + 0.3 * (by - ay) + 14;
+        pen_text(p->pen, x, y, PEN_START, 12, BLACK, text);
+        take(p, (box){ x, y - 12, 110, 16 });
         enum { PIECES = 40 };
         for (int i = 0; i < PIECES; i++) /* names do not lie on the line */
             take(p, (box){ ax + (bx - ax) * i / PIECES - 8, ay + (by - ay) * i / PIECES - 12, 16, 20 });
@@ -206,11 +197,12 @@ static void put_point(plot *p, const json_t *row)
     const double x = at_x(p, bench_number(row, "intensity")), y = at_y(p, bench_number(row, "gflops"));
     const size_t family = family_of(bench_text(row, "op"));
     const bool half = !strcmp(bench_text(row, "type"), "f16");
-    fprintf(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\" stroke=\"%s\" opacity=\"0.75\"><title>", x, y,
-            half ? "#fff" : families[family].colour, families[family].colour);
-    put_escaped(p->out, bench_text(row, "name"));
-    fprintf(p->out, "\n%s\n%.4g GFLOP/s, %.4g GB/s, %.0f %% of the roof</title></circle>\n", bench_text(row, "shape"),
-            bench_number(row, "gflops"), bench_number(row, "gbps"), 100 * bench_number(row, "share"));
+    p->shown[family] = true;
+    p->half |= half;
+    char title[512];
+    snprintf(title, sizeof(title), "%.100s\n%.200s\n%.4g GFLOP/s, %.4g GB/s, %.0f %% of the roof", bench_text(row, "name"),
+             bench_text(row, "shape"), bench_number(row, "gflops"), bench_number(row, "gbps"), 100 * bench_number(row, "share"));
+    pen_dot(p->pen, x, y, 3.5, half ? WHITE : families[family].ink, families[family].ink, title);
     take(p, (box){ x - 3, y - 3, 6, 6 });
 }
 
@@ -223,9 +215,7 @@ static void put_name(plot *p, const json_t *row)
                            { x - width / 2, y + 7, width, 13 }, { x + 6, y - 19, width, 13 }, { x + 6, y + 6, width, 13 } };
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
         if (!overlaps(p, places[i])) {
-            char style[64];
-            snprintf(style, sizeof(style), "fill=\"%s\" font-size=\"11\"", families[family_of(bench_text(row, "op"))].colour);
-            put_label(p, places[i].x, places[i].y + 10.5, "start", style, name);
+            pen_text(p->pen, places[i].x, places[i].y + 10.5, PEN_START, 11, families[family_of(bench_text(row, "op"))].ink, name);
             take(p, places[i]);
             return;
         }
@@ -234,31 +224,36 @@ static void put_name(plot *p, const json_t *row)
 static void put_legend(const plot *p)
 {
     const double x = LEFT + PLOT_WIDTH + 24;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        const double y = TOP + 14 + 24 * (double)f;
-        fprintf(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"%s\"/>\n", x, y, families[f].colour);
-        put_label(p, x + 14, y + 4, "start", "fill=\"#222\"", families[f].name);
+    double y = TOP + 14;
+    for (size_t f = 0; f < FAMILIES; f++)
+        if (p->shown[f]) {
+            pen_dot(p->pen, x, y, 5, families[f].ink, families[f].ink, NULL);
+            pen_text(p->pen, x + 14, y + 4, PEN_START, 12, BLACK, families[f].name);
+            y += 24;
+        }
+    if (p->half) {
+        pen_dot(p->pen, x, y, 4.5, WHITE, GREY, NULL);
+        pen_text(p->pen, x + 14, y + 4, PEN_START, 12, BLACK, "stored as fp16");
     }
-    const double y = TOP + 14 + 24 * (double)FAMILIES;
-    fprintf(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"#fff\" stroke=\"#444\" stroke-width=\"1.5\"/>\n", x, y);
-    put_label(p, x + 14, y + 4, "start", "fill=\"#222\"", "stored as fp16");
 }
 
-bool bench_plot(const bench_results *r, FILE *out)
+static void put_heading(const plot *p, const json_t *context)
 {
     char text[512];
-    plot p = { .out = out };
+    snprintf(text, sizeof(text), "%.200s", bench_context_text(context, "device", "name"));
+    pen_text(p->pen, LEFT, 26, PEN_START, 17, BLACK, text);
+    snprintf(text, sizeof(text), "%.200s; blemish %.20s, kernels %.12s; %.32s", bench_context_text(context, "device", "driver"),
+             bench_text(context, "blemish"), bench_text(context, "kernels"), bench_text(context, "time"));
+    pen_text(p->pen, LEFT, 46, PEN_START, 12, GREY, text);
+}
+
+bool bench_plot(const bench_results *r, const pen *pen)
+{
+    plot p = { .pen = pen };
     if (!choose_axes(r, &p))
         return false;
-    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
-            "font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" font-size=\"12\">\n"
-            "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
-            WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
-    snprintf(text, sizeof(text), "%.200s", bench_context_text(r->context, "device", "name"));
-    put_label(&p, LEFT, 28, "start", "fill=\"#111\" font-size=\"17\" font-weight=\"bold\"", text);
-    snprintf(text, sizeof(text), "%.200s; blemish %.20s, kernels %.12s; %.32s", bench_context_text(r->context, "device", "driver"),
-             bench_text(r->context, "blemish"), bench_text(r->context, "kernels"), bench_text(r->context, "time"));
-    put_label(&p, LEFT, 48, "start", "fill=\"#555\"", text);
+    pen_begin(pen, BENCH_PLOT_WIDTH, BENCH_PLOT_HEIGHT);
+    put_heading(&p, r->context);
     put_grid(&p);
     for (size_t k = 0; k < json_array_size(r->rows); k++)
         if (is_point(json_array_get(r->rows, k)))
@@ -270,6 +265,6 @@ bool bench_plot(const bench_results *r, FILE *out)
             put_name(&p, row);
     }
     put_legend(&p);
-    fputs("</svg>\n", out);
+    pen_end(pen);
     return true;
 }

@@ -2,8 +2,11 @@
 #ifndef CLI_BENCH_PLOT_H
 #define CLI_BENCH_PLOT_H
 #include "bench_rows.h"
+#include "pen.h"
 
-/* Writes an SVG file: GFLOP/s over FLOP per byte, both logarithmic; the roofs of the "peak" rows, a point for every "shader" row that was
- * timed, coloured by family of ops. False when there is nothing to show. */
-bool bench_plot(const bench_results *r, FILE *out);
+enum { BENCH_PLOT_WIDTH = 1120, BENCH_PLOT_HEIGHT = 720 };
+bool bench_plot_shows(const bench_results *r); /* whether a "shader" row was timed: else there is nothing to draw */
+/* GFLOP/s over FLOP per byte, both logarithmic; the roofs of the "peak" rows, a point for every "shader" row that was timed, coloured by
+ * family of ops. False, and nothing is drawn, where nothing was timed. */
+bool bench_plot(const bench_results *r, const pen *pen);
 #endif

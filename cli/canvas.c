@@ -13,6 +13,14 @@ static uint8_t *pixel(bl_image *c, int x, int y) { return c->pixels + 3 * ((size
 static int least(int a, int b) { return a < b ? a : b; }
 static int most(int a, int b) { return a > b ? a : b; }
 
+/* `covered` of a pixel, 0 to 1, in ink. */
+static void blend(uint8_t *p, colour ink, double covered)
+{
+    const uint8_t rgb[3] = { ink.r, ink.g, ink.b };
+    for (int k = 0; k < 3; k++)
+        p[k] = (uint8_t)lrint(p[k] + (rgb[k] - p[k]) * fmin(fmax(covered, 0), 1));
+}
+
 bool canvas_create(bl_image *c, uint32_t width, uint32_t height, colour paper)
 {
     *c = (bl_image){ width, height, 3, calloc((size_t)width * height, 3) };
@@ -34,13 +42,20 @@ void canvas_box(bl_image *c, int x0, int y0, int x1, int y1, colour ink)
             memcpy(pixel(c, x, y), &ink, 3);
 }
 
-void canvas_line(bl_image *c, double x0, double y0, double x1, double y1, colour ink)
+void canvas_line(bl_image *c, double x0, double y0, double x1, double y1, int width, colour ink)
 {
     const int steps = (int)fmax(fabs(x1 - x0), fabs(y1 - y0)) + 1;
     for (int i = 0; i <= steps; i++) {
         const int x = (int)lrint(x0 + (x1 - x0) * i / steps), y = (int)lrint(y0 + (y1 - y0) * i / steps);
-        canvas_box(c, x, y, x + 2, y + 2, ink);
+        canvas_box(c, x, y, x + width, y + width, ink);
     }
+}
+
+void canvas_disc(bl_image *c, double x, double y, double radius, colour ink)
+{
+    for (int v = most((int)(y - radius) - 1, 0); v < least((int)(y + radius) + 2, (int)c->height); v++)
+        for (int u = most((int)(x - radius) - 1, 0); u < least((int)(x + radius) + 2, (int)c->width); u++)
+            blend(pixel(c, u, v), ink, radius - hypot(u + 0.5 - x, v + 0.5 - y) + 0.5);
 }
 
 void canvas_picture(bl_image *c, int x, int y, const bl_image *picture)
@@ -122,14 +137,10 @@ static void draw_letter(bl_image *c, double left, double top, double scale, colo
     stroke strokes[STROKES];
     const size_t n = letter_strokes(letter, strokes);
     const double radius = 0.48; /* of the font's pixels: a stroke is as wide as one */
-    const uint8_t rgb[3] = { ink.r, ink.g, ink.b };
     for (int y = most((int)top - 1, 0); y < least((int)(top + GRID * scale), (int)c->height); y++)
         for (int x = most((int)left - 1, 0); x < least((int)(left + GRID * scale), (int)c->width); x++) {
             const double away = distance(strokes, n, (x + 0.5 - left) / scale, (y + 0.5 - top) / scale);
-            const double covered = fmin(fmax((radius - away) * scale + 0.5, 0), 1);
-            uint8_t *p = pixel(c, x, y);
-            for (int k = 0; k < 3; k++)
-                p[k] = (uint8_t)lrint(p[k] + (rgb[k] - p[k]) * covered);
+            blend(pixel(c, x, y), ink, (radius - away) * scale + 0.5);
         }
 }
 

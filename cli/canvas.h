@@ -14,8 +14,8 @@ bool canvas_create(bl_image *c, uint32_t width, uint32_t height, colour paper);
 void canvas_free(bl_image *c);
 /* Fills x0 <= x < x1, y0 <= y < y1. */
 void canvas_box(bl_image *c, int x0, int y0, int x1, int y1, colour ink);
-/* A line of two pixels' width. */
-void canvas_line(bl_image *c, double x0, double y0, double x1, double y1, colour ink);
+void canvas_line(bl_image *c, double x0, double y0, double x1, double y1, int width, colour ink);
+void canvas_disc(bl_image *c, double x, double y, double radius, colour ink); /* with a smooth edge */
 /* Puts a picture, grey or RGB, with its upper left corner at x, y. */
 void canvas_picture(bl_image *c, int x, int y, const bl_image *picture);
 

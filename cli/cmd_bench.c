@@ -64,10 +64,28 @@ static bool write_results(const void *of, FILE *out)
     return bench_write(&j->results, format_of(j->values), columns_of(j), out);
 }
 
-static bool write_plot(const void *of, FILE *out)
+static bool write_svg(const void *of, FILE *out)
 {
     const job *j = of;
-    return bench_plot(&j->results, out);
+    return bench_plot(&j->results, &(pen){ .svg = out });
+}
+
+static bl_result write_png(const job *j, const char *path)
+{
+    bl_image canvas;
+    if (!canvas_create(&canvas, PEN_SCALE * BENCH_PLOT_WIDTH, PEN_SCALE * BENCH_PLOT_HEIGHT, (colour){ 255, 255, 255 }))
+        return session_note(j->s, BL_ERROR_MEMORY, "host memory ran out");
+    bench_plot(&j->results, &(pen){ .canvas = &canvas });
+    const bl_result result = bl_image_write_png(path, &canvas, NULL, 0);
+    canvas_free(&canvas);
+    return result == BL_OK ? BL_OK : session_note(j->s, result, "%s", bl_last_error());
+}
+
+static bl_result write_plot(const job *j, const char *path)
+{
+    if (!bench_plot_shows(&j->results))
+        return session_note(j->s, BL_ERROR_OUTPUT, "%s: not drawn: no kernel was timed", path);
+    return picture_has_png_name(path) ? write_png(j, path) : write_file(j, path, write_svg);
 }
 
 /* Results where they are wanted: in a file, and readable on stdout. */
@@ -85,7 +103,7 @@ static bl_result deliver(const job *j)
     if (v->out)
         result = write_file(j, v->out, write_results);
     if (v->plot && result == BL_OK)
-        result = write_file(j, v->plot, write_plot);
+        result = write_plot(j, v->plot);
     return result;
 }
 
@@ -227,8 +245,6 @@ static bool check(const job *j, const operands *rest)
         return options_refuse(j->self, "--shape makes sense only with shader"), false;
     if (v->plot && !shader)
         return options_refuse(j->self, "--plot makes sense only with shader"), false;
-    if (v->plot && picture_has_png_name(v->plot))
-        return options_refuse(j->self, "--plot: %s: the picture is SVG, not PNG", v->plot), false;
     if (v->list && two)
         return options_refuse(j->self, "--list makes no sense with compare"), false;
     if (v->list && v->plot)
@@ -285,7 +301,7 @@ static const cli_option options[] = {
     { .name = "out", .letter = 'o', .argument = "FILE", .type = OPTION_PATH, .where = offsetof(bench_values, out),
       .help = "write the results to a file; stdout has them as a table" },
     { .name = "plot", .argument = "FILE", .type = OPTION_PATH, .where = offsetof(bench_values, plot),
-      .help = "shader: draw them under the device's roofline, as SVG" },
+      .help = "shader: draw them under the device's roofline, as PNG or, with any other name, SVG" },
     { .name = "threshold", .argument = "PERCENT", .type = OPTION_NUMBER, .min = 0, .max = 1000, .value = "5",
       .where = offsetof(bench_values, threshold), .help = "compare: smaller changes of the median are none" },
     { .name = "force", .letter = 'f', .type = OPTION_FLAG, .where = offsetof(bench_values, force),
@@ -305,7 +321,7 @@ const command command_bench = {
             "wrong. Times are the device's own where its queue has timestamps.",
     .examples = "  blemish bench shader 'matmul_fwd*' --shape m=4096,n=320,k=320\n"
                 "  blemish bench model --random sd15 unet --precision f16\n"
-                "  blemish bench shader --time-limit 0.3 --out before.jsonl --plot roofline.svg\n"
+                "  blemish bench shader --time-limit 0.3 --out before.jsonl --plot roofline.png\n"
                 "  blemish bench compare before.jsonl after.jsonl\n",
     .options = options, .option_count = sizeof(options) / sizeof(options[0]), .operand = "WHAT", .operand_min = 1, .operand_max = 3,
     .run = run,

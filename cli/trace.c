@@ -141,7 +141,7 @@ static void draw_panel(bl_image *c, const bl_generate_result *made, int panel)
             continue;
         }
         if (isfinite(y0))
-            canvas_line(c, x0, y0, x, y, CURVE);
+            canvas_line(c, x0, y0, x, y, 2, CURVE);
         canvas_box(c, (int)x - 2, (int)y - 2, (int)x + 4, (int)y + 4, CURVE);
         x0 = x;
         y0 = y;

@@ -25,7 +25,6 @@ static void test_refused(void **state)
         { 2, { "bench", "compare", "a" }, "compare takes two files" },
         { 2, { "bench", "peak", "--shape", "m=1" }, "--shape makes sense only with shader" },
         { 2, { "bench", "shader", "--list", "--plot", "p.svg" }, "contradict each other" },
-        { 2, { "bench", "shader", "--plot", "p.png" }, "--plot: p.png: the picture is SVG, not PNG" },
         { 2, { "bench", "shader", "--format", "xml" }, "--format: must be one of auto, table, markdown, csv, json, sql" },
         { 2, { "bench", "shader", "--time-limit", "0" }, "--time-limit: must be a number, above 0" },
         { 2, { "bench", "model" }, "--model MODEL (or BLEMISH_MODEL) or --random SHAPES is missing" },
@@ -179,6 +178,19 @@ static void test_too_large(void **state)
     assert_says(err_path, "MiB in all are more than the 500.0 MiB allowed");
 }
 
+/* A white picture with at least `count` pixels of one colour, which a point of softmax has. */
+static void assert_points(const char *path, size_t count)
+{
+    bl_image picture;
+    size_t ink = 0;
+    assert_int_equal(bl_image_read(path, 3, &picture), BL_OK);
+    assert_memory_equal(picture.pixels, "\xff\xff\xff", 3);
+    for (const uint8_t *p = picture.pixels, *end = p + (size_t)3 * picture.width * picture.height; p < end; p += 3)
+        ink += !memcmp(p, "\x56\xb4\xe9", 3);
+    assert_true(ink >= count);
+    bl_image_free(&picture);
+}
+
 static void test_formats(void **state)
 {
     (void)state;
@@ -200,7 +212,11 @@ static void test_formats(void **state)
     assert_says("roof.svg", "<svg xmlns=");
     assert_says("roof.svg", "</svg>");
     assert_says(out_path, "softmax_fwd_f32_map_256x75");
-    assert_int_equal(files_here(), COUNT(files) + 1);
+    assert_int_equal(RUN(QUICK, "--plot", "roof.png"), 0);
+    assert_points("roof.png", 100); /* two at least, as in the legend */
+    assert_int_equal(RUN(QUICK, "--plot", "roof.png"), 1);
+    assert_says(err_path, "exists already");
+    assert_int_equal(files_here(), COUNT(files) + 2);
 }
 
 /* --- comparing ------------------------------------------------------------------------------------------------------------- */
