@@ -263,15 +263,14 @@ static VKAPI_ATTR void VKAPI_CALL dispatch_slowly(VkCommandBuffer cmd, uint32_t 
         slow.dispatch(cmd, x, y, z, nx, ny, nz);
 }
 
+/* Once for a context: with the last one its driver leaves the memory, and may come back elsewhere. */
 static void slow_down(bl_context *c, uint32_t from, uint32_t to)
 {
     slow.count = 0;
     slow.slow_from = from;
     slow.slow_to = to;
-    if (!slow.bind) {
-        slow.bind = c->device->vk.CmdBindPipeline;
-        slow.dispatch = c->device->vk.CmdDispatchBase;
-    }
+    slow.bind = c->device->vk.CmdBindPipeline;
+    slow.dispatch = c->device->vk.CmdDispatchBase;
     c->device->vk.CmdBindPipeline = bind_slowly;
     c->device->vk.CmdDispatchBase = dispatch_slowly;
 }
