@@ -142,13 +142,14 @@ def sheets(work, records, grid, rows):
     first = [n for n in dict.fromkeys(x["name"] for x in records) if n.endswith("a-0001")]
     first.sort(key=lambda n: -sum(n in of[m] for m in order))
     cells, blank = [], (Image.new("RGB", (grid["size"],) * 2, "white"), None, "")
+    beside = [m for m in order if not m.endswith("-whole")] # a sheet of their own is enough for those
     for n in first[:rows]:
         c = calls[n[:-5]]
         cells += [(Image.open(work / c["photo"]), None, f"{c['cls']}: {c['defect']}"), (Image.open(work / c["region"]), None, "region")]
-        for m in order:
+        for m in beside:
             cells.append(cell(of[m][n], m) if n in of[m] else blank)
         cells.append((mask(of["cut"][n]), None, "mask of cut") if n in of.get("cut", {}) else blank)
-    sheet(work / "sheets/compare.png", 3 + len(order), cells)
+    sheet(work / "sheets/compare.png", 3 + len(beside), cells)
     for m in order:
         cells = []
         for x in list(of[m].values())[:4 * rows]:
