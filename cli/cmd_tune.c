@@ -30,9 +30,11 @@ typedef struct job {
 
 /* --- what was found --------------------------------------------------------------------------------------------------------- */
 
+static bool is_changed(const bl_tune_row *r) { return strcmp(r->standard, r->chosen) != 0; }
+
 static void add_row(table *t, const bl_tune_row *r)
 {
-    const bool changed = strcmp(r->standard, r->chosen) != 0;
+    const bool changed = is_changed(r);
     table_add(t, "%s", r->standard);
     table_add(t, "%s", changed ? r->chosen : *r->note ? r->note : "the same");
     if (changed) {
@@ -59,7 +61,7 @@ static json_t *row_json(const bl_tune_row *r)
 static void on_row(void *user, const bl_tune_row *r)
 {
     job *j = user;
-    const bool changed = strcmp(r->standard, r->chosen) != 0;
+    const bool changed = is_changed(r);
     j->classes++;
     j->faster += changed;
     if (changed || j->values->on.verbose)

@@ -172,15 +172,6 @@ bl_stored *bl_tensors_find_flat(const bl_tensors *t, const char *net, const char
 
 /* --- random tensors -------------------------------------------------------------------------------------------------- */
 
-/* FNV-1a */
-static uint64_t hash(const char *text)
-{
-    uint64_t h = 0xcbf29ce484222325;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001b3;
-    return h;
-}
-
 static bl_result make_up(bl_tensors *t, const char *net, const char *name, const uint64_t *dims, uint32_t rank, const bl_stored **out)
 {
     static const bl_file_tensor stored = { .name = "", .dtype = BL_FILE_F32 };
@@ -218,7 +209,7 @@ static void read_random(const bl_stored *t, uint64_t first, size_t count, float 
     enum { WORDS = 128 }; /* each makes two values */
     const char *ending = strrchr(t->name, '.');
     const bool norm = t->rank == 1 && ending && !strcmp(ending, ".weight");
-    const uint64_t seed = hash(t->name);
+    const uint64_t seed = bl_hash(0, t->name, strlen(t->name));
     double inputs = 1;
     uint32_t words[WORDS];
     for (uint32_t i = 1; i < t->rank; i++)

@@ -2,17 +2,7 @@
  * A line of the list is NAME SHADER TYPE; the right code is DIRECTORY/SHADER_TYPE.spv, the wrong one DIRECTORY/NAME.mutant.spv. The right
  * one has to pass, the wrong one has to be noticed. Exit 0: no false alarm, and at least 95 % noticed. 77: no Vulkan here. */
 #include "prover.h"
-#include "shader_swap.h"
-#include <stdio.h>
-
-enum { MAX_CODE = 1 << 20 };
-typedef struct code {
-    uint32_t words[MAX_CODE / 4];
-    size_t size;
-} code;
-static code right, wrong;
-static bool swapping;
-static uint32_t swapped;
+#include "shader_exchange.h"
 
 static const char *const shaders[] = {
 #define K(name, op, shader, caps, types, fits, grid, wg, m, n, k) #shader,
@@ -20,27 +10,11 @@ static const char *const shaders[] = {
 #undef K
 };
 
-static const uint32_t *swap_right(const uint32_t *words, size_t *size)
-{
-    if (!swapping || *size != right.size || memcmp(words, right.words, *size) != 0)
-        return words;
-    swapped++;
-    *size = wrong.size;
-    return wrong.words;
-}
-
-static bool read_code(const char *dir, const char *name, const char *end, code *out)
+static bool read_code(const char *dir, const char *name, const char *end, exchange_code *out)
 {
     char path[1024];
     snprintf(path, sizeof(path), "%s/%s%s", dir, name, end);
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        fprintf(stderr, "mutants: cannot read %s\n", path);
-        return false;
-    }
-    out->size = fread(out->words, 1, sizeof(out->words), f);
-    fclose(f);
-    return out->size > 0;
+    return exchange_read(path, out);
 }
 
 static void die(const char *what)
@@ -83,8 +57,7 @@ int main(int argc, char **argv)
     char line[512], name[128], shader[128], type[8], tried[64][160];
     uint32_t all = 0, noticed = 0, alarms = 0, count = 0, kernels;
     bl_device *d = NULL;
-    swap_code = swap_right;
-    swap_begin();
+    exchange_begin();
     if (argc != 2 || bl_device_open(getenv("BLEMISH_DEVICE"), getenv("BLEMISH_CAPS"), &d) != BL_OK) {
         fprintf(stderr, "mutants: %s\n", argc != 2 ? "needs a directory" : bl_last_error());
         return argc != 2 || getenv("CI") ? 1 : 77;
@@ -95,12 +68,12 @@ int main(int argc, char **argv)
             continue;
         const bl_dtype t = strcmp(type, "f16") ? BL_F32 : BL_F16;
         snprintf(key, sizeof(key), "%s_%s", shader, type);
-        if (!read_code(argv[1], key, ".spv", &right) || !read_code(argv[1], name, ".mutant.spv", &wrong))
+        if (!read_code(argv[1], key, ".spv", &exchange_right) || !read_code(argv[1], name, ".mutant.spv", &exchange_other))
             return 1;
         uint32_t i = 0;
         while (i < count && strcmp(tried[i], key))
             i++;
-        swapping = false;
+        exchange_on = false;
         if (i == count && count < BL_COUNT(tried)) {
             snprintf(tried[count++], sizeof(tried[0]), "%s", key);
             const bl_result r = try_shader(d, shader, t, &kernels);
@@ -115,12 +88,12 @@ int main(int argc, char **argv)
             if (r != BL_OK)
                 printf("%-28s FALSE ALARM: %s\n", key, bl_last_error());
         }
-        swapping = true;
-        swapped = 0;
+        exchange_on = true;
+        exchanged = 0;
         const bl_result r = try_shader(d, shader, t, &kernels);
         if (r != BL_OK && r != BL_ERROR_MISMATCH)
             die(name);
-        if (!swapped) {
+        if (!exchanged) {
             fprintf(stderr, "mutants: %s_%s.spv is not what the library has\n", shader, type);
             return 1;
         }

@@ -213,6 +213,8 @@ static void test_formats(void **state)
     assert_says("roof.svg", "</svg>");
     assert_says(out_path, "softmax_fwd_f32_map_256x75");
     assert_int_equal(RUN(QUICK, "--plot", "roof.png"), 0);
+    assert_int_equal(RUN(BENCH, "shader", "*_sg*", "--caps", "base", "--plot", "none.svg"), 1); /* none can run */
+    assert_says(err_path, "none.svg: not drawn: no kernel was timed");
     assert_points("roof.png", 100); /* two at least, as in the legend */
     assert_int_equal(RUN(QUICK, "--plot", "roof.png"), 1);
     assert_says(err_path, "exists already");
