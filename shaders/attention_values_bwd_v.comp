@@ -24,12 +24,15 @@ void main()
     const uint c = gl_WorkGroupID.z % parts * WG + gl_LocalInvocationID.x, column = min(c, H4 - 1);
     const uint p_at = p.p.off + (image * p.heads + head) * p.tq * p.p.stride;
     vec4 acc[KEYS];
-    [[unroll]] for (uint j = 0; j < KEYS; j++)
+    uint key[KEYS];  // before the loop: inside it NVK's compiler for Maxwell and Pascal finds no register
+    [[unroll]] for (uint j = 0; j < KEYS; j++) {
         acc[j] = vec4(0.0);
+        key[j] = p_at + min(first + j, p.tk - 1);
+    }
     [[dont_unroll]] for (uint query = 0; query < p.tq; query++) {
         const vec4 b = get_g(HEAD_AT(g, image * p.tq + query, head), column);
         [[unroll]] for (uint j = 0; j < KEYS; j++)
-            acc[j] = fma(vec4(probs[p_at + query * p.p.stride + min(first + j, p.tk - 1)]), b, acc[j]);
+            acc[j] = fma(vec4(probs[key[j] + query * p.p.stride]), b, acc[j]);
     }
     if (c < H4)
         [[unroll]] for (uint j = 0; j < KEYS; j++)
