@@ -7,7 +7,8 @@
 enum { HALF = BL_CAP_F16, DOT8 = BL_CAP_DOT8, CM = BL_CAP_CM, F32 = BL_F32, F16 = BL_F16 };
 /* Bytes copied at most: more than caches hold, and on software devices no more than is copied in a moment; and of what the device has. */
 enum { LARGE = 256 << 20, LARGE_SOFTWARE = 32 << 20, SHARE_OF_MEMORY = 8 };
-enum { LANES_GPU = 1 << 19, LANES_SOFTWARE = 1 << 12, MATRIX_SUMS = 4, MOST_ITERATIONS = 1 << 24, LAUNCHES = 64 };
+enum { COPY_BLOCK = 1 << 16 };                    /* of peak_copy.comp, in bytes, for workgroups of up to 1024 lanes */
+enum { LANES_GPU = 1 << 19, LANES_SOFTWARE = 1 << 12, COPY_LANES_SOFTWARE = 8, MATRIX_SUMS = 4, MOST_ITERATIONS = 1 << 24, LAUNCHES = 64 };
 static const double LONG_ENOUGH = 5e6;            /* ns of one run */
 
 typedef struct code {
@@ -28,14 +29,17 @@ static const peak_info infos[] = {
 #undef P
 };
 
-const char *bl_peak_name(bl_peak k) { return k == BL_PEAK_submit ? "submit" : infos[k].name; }
+const char *bl_peak_name(bl_peak k)
+{
+    return k == BL_PEAK_submit ? "submit" : k == BL_PEAK_transfer ? "transfer" : infos[k].name;
+}
 
 bl_result bl_peaks_create(bl_device *d, bl_stream *s, bl_peaks *p)
 {
     bl_result result = BL_OK;
     const float start[4] = { 0.5f, 0.25f };
     const uint64_t most = BL_MIN(d->limits.binding, bl_block_limit(d)), room = bl_device_limit(d) / SHARE_OF_MEMORY;
-    const uint64_t size = BL_MIN(BL_MIN(most, room), d->software ? LARGE_SOFTWARE : LARGE) / 4096 * 4096;
+    const uint64_t size = BL_MIN(BL_MIN(most, room), d->software ? LARGE_SOFTWARE : LARGE) / COPY_BLOCK * COPY_BLOCK;
     *p = (bl_peaks){ .d = d, .stream = s };
     BL_TRY(bl_arena_create(d, 0, "bench", &p->arena));
     BL_TRY(bl_arena_slice(p->arena, size, &p->x));
@@ -55,10 +59,16 @@ void bl_peaks_destroy(bl_peaks *p)
 
 /* --- one kernel ------------------------------------------------------------------------------------------------------------ */
 
+static uint32_t workgroup_of(const bl_peaks *p, bl_peak k)
+{
+    return k == BL_PEAK_copy && p->d->software ? COPY_LANES_SOFTWARE
+        : infos[k].workgroup ? infos[k].workgroup : p->d->limits.subgroup;
+}
+
 static bl_result create_program(const bl_peaks *p, bl_peak k, const bl_matrix_shape *shape, bl_program *out)
 {
     const peak_info *info = &infos[k];
-    const uint32_t constants[BL_PROGRAM_CONSTANTS] = { info->workgroup ? info->workgroup : p->d->limits.subgroup, shape->m, shape->n,
+    const uint32_t constants[BL_PROGRAM_CONSTANTS] = { workgroup_of(p, k), k == BL_PEAK_copy ? p->d->software : shape->m, shape->n,
         shape->k };
     return bl_program_create(p->d, info->spirv[info->type].code, info->spirv[info->type].size, 2, constants, out);
 }
@@ -79,8 +89,9 @@ fail:
     return result;
 }
 
-static uint32_t groups_of(const bl_peaks *p, uint32_t lanes)
+static uint32_t groups_of(const bl_peaks *p, bl_peak k)
 {
+    const uint32_t lanes = workgroup_of(p, k);
     return (p->d->software ? LANES_SOFTWARE : LANES_GPU) / (lanes ? lanes : 1);
 }
 
@@ -122,7 +133,7 @@ static bl_result measure(bl_peaks *p, bl_peak k, const bl_matrix_shape *shape, c
     const peak_info *info = &infos[k];
     bl_program program = { 0 };
     bl_commands c = { 0 };
-    uint32_t n = 0, groups = groups_of(p, info->workgroup ? info->workgroup : p->d->limits.subgroup), times = 1;
+    uint32_t n = 0, groups = groups_of(p, k), times = 1;
     BL_TRY(create_program(p, k, shape, &program));
     if (k == BL_PEAK_copy) {
         n = (uint32_t)(p->x.size / 16);
@@ -165,13 +176,19 @@ static void keep_roof(bl_peaks *p, bl_peak k, const bl_peak_row *row)
         p->flops_matrix = BL_MAX(p->flops_matrix, row->rate);
 }
 
-static bl_result measure_submit(bl_peaks *p, const bl_timing_rule *rule, bl_peak_row *row)
+/* What is not a kernel: an empty submission, by the wall, and the driver's own copy. */
+static bl_result measure_command(bl_peaks *p, bl_peak k, const bl_timing_rule *rule, bl_peak_row *row)
 {
     bl_result result = BL_OK;
     bl_commands c = { 0 };
-    BL_TRY(bl_commands_begin(p->stream, 1, 0, &c)); /* without timestamps: by the wall */
+    BL_TRY(bl_commands_begin(p->stream, 1, k == BL_PEAK_transfer ? BL_COMMANDS_TIMED : 0, &c));
+    if (k == BL_PEAK_transfer) {
+        bl_commands_copy(&c, &p->x, &p->y);
+        row->work = 2.0 * (double)p->x.size;
+    }
     BL_TRY(bl_commands_end(&c));
     BL_TRY(bl_timing_run(p->stream, &c, 1, NULL, rule, &row->t));
+    row->rate = row->work / row->t.median * 1e9;
 fail:
     bl_commands_destroy(&c);
     return result;
@@ -182,11 +199,12 @@ bl_result bl_peak_measure(bl_peaks *p, bl_peak k, const bl_timing_rule *rule, vo
     enum { SHAPES = 32 };
     bl_result result = BL_OK;
     bl_matrix_shape shapes[SHAPES] = { { 0 } };
-    bl_peak_row row = { .unit = k == BL_PEAK_submit ? BL_UNIT_TIME : infos[k].unit };
-    const bool matrix = k != BL_PEAK_submit && !infos[k].work && infos[k].unit == BL_UNIT_FLOP;
+    const bool command = k == BL_PEAK_submit || k == BL_PEAK_transfer;
+    const bool matrix = !command && !infos[k].work && infos[k].unit == BL_UNIT_FLOP;
+    bl_peak_row row = { .unit = k == BL_PEAK_submit ? BL_UNIT_TIME : k == BL_PEAK_transfer ? BL_UNIT_BYTE : infos[k].unit };
     uint32_t count = 1, rows = 0;
     snprintf(row.name, sizeof(row.name), "%s", bl_peak_name(k));
-    row.missing = k == BL_PEAK_submit ? NULL : missing(p, &infos[k]);
+    row.missing = command ? NULL : missing(p, &infos[k]);
     if (matrix && !row.missing)
         count = bl_device_matrix_shapes(p->d, shapes, SHAPES);
     for (uint32_t i = 0; i < count; i++) {
@@ -196,7 +214,7 @@ bl_result bl_peak_measure(bl_peaks *p, bl_peak k, const bl_timing_rule *rule, vo
             snprintf(row.name, sizeof(row.name), "%s_%ux%ux%u", infos[k].name, shapes[i].m, shapes[i].n, shapes[i].k);
         }
         if (!row.missing)
-            BL_TRY(k == BL_PEAK_submit ? measure_submit(p, rule, &row) : measure(p, k, &shapes[i], rule, &row));
+            BL_TRY(command ? measure_command(p, k, rule, &row) : measure(p, k, &shapes[i], rule, &row));
         if (!row.missing)
             keep_roof(p, k, &row);
         each(user, &row);
@@ -215,7 +233,7 @@ bl_result bl_peaks_evict(bl_peaks *p, bl_program *program, bl_commands *out)
     bl_result result = BL_OK;
     *out = (bl_commands){ 0 };
     BL_TRY(create_program(p, BL_PEAK_copy, &(bl_matrix_shape){ 0 }, program));
-    BL_TRY(record(p, program, groups_of(p, infos[BL_PEAK_copy].workgroup), (uint32_t)(p->x.size / 16), 1, out));
+    BL_TRY(record(p, program, groups_of(p, BL_PEAK_copy), (uint32_t)(p->x.size / 16), 1, out));
     return BL_OK;
 fail:
     bl_program_destroy(program);
@@ -238,7 +256,7 @@ bl_result bl_probe_create(bl_peaks *p, bl_probe *probe)
     bl_result result = BL_OK;
     *probe = (bl_probe){ 0 };
     BL_TRY(create_program(p, BL_PEAK_fma_f32, &(bl_matrix_shape){ 0 }, &probe->program));
-    BL_TRY(calibrate(p, &probe->program, groups_of(p, infos[BL_PEAK_fma_f32].workgroup), &probe->turns, &probe->commands));
+    BL_TRY(calibrate(p, &probe->program, groups_of(p, BL_PEAK_fma_f32), &probe->turns, &probe->commands));
     BL_TRY(bl_probe_time(p, probe, &probe->first));
     return BL_OK;
 fail:

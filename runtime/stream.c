@@ -150,6 +150,11 @@ static void host_barrier(const bl_device *d, VkCommandBuffer cmd)
 
 void bl_commands_host_barrier(bl_commands *c) { host_barrier(c->stream->d, c->cmd); }
 
+void bl_commands_copy(bl_commands *c, const bl_slice *from, const bl_slice *to)
+{
+    c->stream->d->vk.CmdCopyBuffer(c->cmd, from->buffer->buf, to->buffer->buf, 1, &(VkBufferCopy){ from->offset, to->offset, from->size });
+}
+
 bl_result bl_commands_end(bl_commands *c)
 {
     bl_result result = BL_OK;

@@ -25,6 +25,7 @@ bl_result bl_commands_begin(bl_stream *s, uint32_t dispatches, unsigned flags, b
 /* All earlier dispatches and copies happen before all later ones, with their writes visible. */
 void bl_commands_barrier(bl_commands *c);
 void bl_commands_host_barrier(bl_commands *c); /* the same towards the host, which reads once they have finished */
+void bl_commands_copy(bl_commands *c, const bl_slice *from, const bl_slice *to); /* of one size; vkCmdCopyBuffer */
 bl_result bl_commands_end(bl_commands *c);
 /* Device time of the last run in nanoseconds, after bl_stream_wait; negative if not timed. */
 double bl_commands_time(bl_commands *c);
