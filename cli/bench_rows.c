@@ -9,16 +9,31 @@ static const char schema[] = "blemish-bench";
 
 /* --- making ---------------------------------------------------------------------------------------------------------------- */
 
+/* The choices of the plan in use; NULL without any. */
+static json_t *tuned_choices(const session *s)
+{
+    char *text = NULL;
+    json_t *plan = bl_context_plan(s->context, &text) == BL_OK ? json_loads(text, 0, NULL) : NULL;
+    json_t *choices = json_incref(json_object_get(plan, "choices"));
+    json_decref(plan);
+    bl_text_free(text);
+    return choices;
+}
+
 json_t *bench_context(const session *s, const char *what, const char *model, double time_limit, const char *shape)
 {
     const bl_device_info *d = bl_context_device(s->context);
     json_t *device = json_pack("{s:o, s:o, s:o, s:o, s:o, s:i}", "name", json_text(d->name), "uuid", json_text(d->uuid), "type",
                                json_text(d->type), "driver", json_text(d->driver), "api", json_text(d->api), "subgroup",
                                (int)d->subgroup_size);
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:s, s:s, s:f, s:s, s:o, s:o}", "schema", schema, "version", BENCH_SCHEMA_VERSION,
-                     "measured", what, "blemish", bl_version(), "time", host_time(), "kernels", bl_kernel_version(), "device", device,
-                     "caps", bl_context_caps(s->context), "precision", bl_context_precision(s->context), "time_limit", time_limit,
-                     "shape", shape ? shape : "", "model", json_text(model), "host", host_json());
+    json_t *context = json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:s, s:s, s:f, s:s, s:o, s:o}", "schema", schema, "version",
+                                BENCH_SCHEMA_VERSION, "measured", what, "blemish", bl_version(), "time", host_time(), "kernels",
+                                bl_kernel_version(), "device", device, "caps", bl_context_caps(s->context), "precision",
+                                bl_context_precision(s->context), "time_limit", time_limit, "shape", shape ? shape : "", "model",
+                                json_text(model), "host", host_json());
+    if (context && !strcmp(what, "model")) /* kernels are measured each by itself, whatever is tuned */
+        json_object_set_new(context, "tuning", tuned_choices(s));
+    return context;
 }
 
 static void put(json_t *row, const char *key, double value, bool there)

@@ -210,6 +210,7 @@ void bl_checkpoint_begin(bl_checkpoint *c, bool planning)
 static bl_result check_memory(const bl_checkpoint *c, const bl_memory_stage *s)
 {
     const bl_device *d = c->context->device;
+    const bool halved = c->stage_nets & (1u << BL_NET_TEXT | 1u << BL_NET_UNET); /* by fp16; all others compute and store fp32 */
     if (s->held <= c->memory.limit)
         return BL_OK;
     if (s->weights == UINT64_MAX)
@@ -217,7 +218,7 @@ static bl_result check_memory(const bl_checkpoint *c, const bl_memory_stage *s)
     return bl_fail(BL_ERROR_MEMORY, "%s needs %.1f MiB of weights and %.1f MiB besides; the %.1f MiB in all are more than the %.1f MiB %s: "
                    "try a smaller picture%s", s->name, (double)s->weights / 0x1p20, (double)s->activations / 0x1p20,
                    (double)s->held / 0x1p20, (double)c->memory.limit / 0x1p20, d->allowed == c->memory.limit ? "allowed" : "the device has",
-                   c->context->type == BL_F32 && (d->caps & BL_CAP_S16) ? ", or --precision f16" : "");
+                   halved && c->context->type == BL_F32 && (d->caps & BL_CAP_S16) ? ", or --precision f16" : "");
 }
 
 /* Drops the weights of other networks that no stage uses, at last those of its own other parts, until a stage fits the limit; only
@@ -229,6 +230,7 @@ static bl_result make_room(bl_checkpoint *c, unsigned nets, const bl_graph *g, c
     if (!c->planning)
         see_held(c);
     m->limit = bl_device_limit(c->context->device);
+    c->stage_nets = nets;
     bl_memory_stage s = { .activations = activations };
     snprintf(s.name, sizeof(s.name), "%s", name);
     for (int i = 0;; i++) { /* once through the others, once through its own */

@@ -22,6 +22,7 @@ typedef struct bl_checkpoint {
     bl_weights *preview_weights;     /* of the autoencoder that draws previews, parts.preview; NULL without one */
     bl_weights *clip_weights;        /* of the CLIP model in use, which owns them; NULL without one */
     bl_memory_plan memory;           /* of the stages made since bl_checkpoint_begin */
+    unsigned stage_nets;             /* of the last of them */
     bool planning;                   /* stages are only planned: they have no exec */
     bl_result (*planned)(void *user, const bl_graph *g); /* told of them then; NULL: nobody. A failure is the stage's */
     void *planned_user;
