@@ -1,47 +1,12 @@
 /* Reverse mode: gradients of small networks against differences of their forward parts, run with changed inputs; what is built for them. */
+#include "device_session.h"
 #include "exec.h"
 #include "grad.h"
 #include "recompute.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
-
-static bl_device *device;
-static bl_stream *stream;
-static bl_kernels *kernels;
-
-static int open_device(void **state)
-{
-    (void)state;
-    if (bl_device_open(getenv("BLEMISH_DEVICE"), getenv("BLEMISH_CAPS"), &device) != BL_OK)
-        return 0; /* tests that need it skip */
-    assert_int_equal(bl_stream_create(device, &stream), BL_OK);
-    assert_int_equal(bl_kernels_create(device, NULL, &kernels), BL_OK);
-    return 0;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    bl_kernels_destroy(&kernels);
-    bl_stream_destroy(&stream);
-    bl_device_close(&device);
-    return 0;
-}
-
-static void need_device(void)
-{
-    if (!device) {
-        print_message("no Vulkan device: %s\n", bl_last_error());
-        if (getenv("CI"))
-            fail();
-        skip();
-    }
-}
 
 /* --- networks ----------------------------------------------------------------------------------------------------------- */
 

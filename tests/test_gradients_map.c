@@ -1,13 +1,10 @@
 /* The gradients of attention maps and losses, proven by central differences of their forward references; what the kernels make of equal
  * peaks and of bits that are no numbers. */
-#include "kernel.h"
-#include <setjmp.h>
-#include <stdarg.h>
+#include "device_session.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 #include "differences.h"
 
 enum { MOST = 1024 };
@@ -169,31 +166,6 @@ static void cosine(void **state)
 
 /* --- kernels where values are equal, or no numbers --------------------------------------------------------------------------- */
 
-static bl_device *device;
-static bl_stream *stream;
-static bl_kernels *kernels;
-
-static int open_device(void **state)
-{
-    (void)state;
-    if (bl_device_open(getenv("BLEMISH_DEVICE"), getenv("BLEMISH_CAPS"), &device) != BL_OK) {
-        if (!getenv("CI"))
-            return 0;
-        fprintf(stderr, "%s\n", bl_last_error());
-        return 1;
-    }
-    return bl_stream_create(device, &stream) != BL_OK || bl_kernels_create(device, NULL, &kernels) != BL_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    bl_kernels_destroy(&kernels);
-    bl_stream_destroy(&stream);
-    bl_device_close(&device);
-    return 0;
-}
-
 /* Runs op on dense fp32 operands; NULL: an absent one. Reads all of them back. */
 static void run(bl_op op, bl_params *p, float *const *values)
 {
@@ -203,8 +175,7 @@ static void run(bl_op op, bl_params *p, float *const *values)
     bl_operand o[BL_MAX_OPERANDS];
     bl_extent e[BL_MAX_OPERANDS] = { 0 };
     const uint32_t n = bl_op_operands(op, o);
-    if (!device)
-        skip();
+    need_device();
     bl_op_infos[op].extents(p, e);
     assert_int_equal(bl_arena_create(device, 0, "test", &arena), BL_OK);
     for (uint32_t i = 0; i < n; i++) {
