@@ -1,8 +1,8 @@
 #version 450
 #extension GL_EXT_control_flow_attributes : require
 
-// y = x, n vec4: memory bandwidth, where they are too large for any cache. Adjacent lanes touch adjacent memory, EACH times; n is a multiple
-// of such blocks. They go round all workgroups, as GPUs like it, or lie SIDE_BY_SIDE in each, as processors do.
+// y = x, n vec4: memory bandwidth, where they are too large for any cache. Adjacent lanes touch adjacent memory, EACH times; n is a
+// multiple of such blocks. They go round all workgroups, as GPUs like it, or lie SIDE_BY_SIDE in each, as processors do.
 
 layout(local_size_x = 128) in;
 layout(local_size_x_id = 0) in;
@@ -15,7 +15,8 @@ const uint EACH = 4;
 
 void main()
 {
-    const uint lanes = gl_WorkGroupSize.x, blocks = n / (lanes * EACH), groups = gl_NumWorkGroups.x, turns = (blocks + groups - 1) / groups;
+    const uint lanes = gl_WorkGroupSize.x, groups = gl_NumWorkGroups.x;
+    const uint blocks = n / (lanes * EACH), turns = (blocks + groups - 1) / groups;
     const uint first = SIDE_BY_SIDE != 0 ? gl_WorkGroupID.x * turns : gl_WorkGroupID.x, step = SIDE_BY_SIDE != 0 ? 1 : groups;
     const uint end = SIDE_BY_SIDE != 0 ? min(first + turns, blocks) : blocks;
     for (uint block = first; block < end; block += step) {

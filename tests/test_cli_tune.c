@@ -122,8 +122,8 @@ static void test_picture(void **state)
     assert_int_equal(RUN(GENERATE, "--plan", "planned.png", "-o", "planned.png"), 2);
     assert_says(err_path, "planned.png: is also what is read");
 
-    assert_int_equal(RUN("bench", "--progress", "none", "-q", "--time-limit", "0.01", "--precision", "f32", "--plan", "planned.png", "--out",
-                         "text.jsonl", "model", "-m", MODEL, "text", "--width", "64", "--height", "64"), 0);
+    assert_int_equal(RUN("bench", "--progress", "none", "-q", "--time-limit", "0.01", "--precision", "f32", "--plan", "planned.png",
+                         "--out", "text.jsonl", "model", "-m", MODEL, "text", "--width", "64", "--height", "64"), 0);
     json_t *context = json_load_file("text.jsonl", JSON_DISABLE_EOF_CHECK, NULL); /* its first line */
     assert_true(json_equal(json_object_get(context, "tuning"), choices));
     json_decref(context);

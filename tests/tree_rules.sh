@@ -57,6 +57,7 @@ awk 'length($0) > 140 && !/^K\(/ { print FILENAME ":" FNR ": " length($0) " colu
 grep -nE '"[^"]*/(home|root|tmp|opt|srv|mnt|usr)/' $sources $shaders CMakeLists.txt shaders/shaders.cmake tests/tests.cmake |
     sed 's/:\([0-9]*\):.*/:\1: absolute path/' >>"$bad"
 grep -nE '(^|[ "=])/(home|root|srv|mnt|opt)/' $scripts | sed 's/:\([0-9]*\):.*/:\1: absolute path/' >>"$bad"
+grep -q "of kernels $(sh scripts/kernels-sum.sh) " docs/portability.md || echo "docs/portability.md: of other kernels than these" >>"$bad"
 # The library neither prints nor ends the program, and takes memory by bl_alloc only, which is in base.c.
 grep -nE '(^|[^a-z_])(printf|puts|fprintf|perror|abort|exit|_exit)\(' $(echo "$sources" | grep -v '^cli/') |
     sed 's/:\([0-9]*\):.*/:\1: a library does not print or exit/' >>"$bad"
