@@ -1,5 +1,5 @@
 #!/bin/sh
-# One picture with every allocation, Vulkan call and file operation failing in turn, once and from then on (tests/test_faults.c): for the
+# Two pictures with every allocation, Vulkan call and file operation failing in turn, once and from then on (tests/test_faults.c): for the
 # night, 92,000 runs. Prints what was tried; exits 1 at the first run that ended badly.
 #   sh scripts/faults.sh [N [BUILD]]      every N-th place (default 1) in the build folder BUILD (default build-asan, made with sanitizers)
 set -eu
