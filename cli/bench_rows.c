@@ -14,7 +14,8 @@ static json_t *tuned_choices(const session *s)
 {
     char *text = NULL;
     json_t *plan = bl_context_plan(s->context, &text) == BL_OK ? json_loads(text, 0, NULL) : NULL;
-    json_t *choices = json_incref(json_object_get(plan, "choices"));
+    json_t *choices = json_object_get(plan, "choices");
+    choices = json_object_size(choices) ? json_incref(choices) : NULL;
     json_decref(plan);
     bl_text_free(text);
     return choices;
