@@ -28,7 +28,7 @@ for target in "$@"; do
     log=$dir/$target.log
     length=4096 dictionary= quiet=
     case $target in
-    safetensors | config | tokenizer) length=2048 dictionary=-dict=tests/fuzz/json.dict ;;
+    safetensors | config | tokenizer | plan) length=2048 dictionary=-dict=tests/fuzz/json.dict ;;
     prompt | cache) length=512 ;;
     options) length=512 quiet=-close_fd_mask=2 ;; # it says why it refuses
     esac

@@ -1,7 +1,7 @@
 # --- kernels: every case of every op, and the bench; the host side on other drivers --
 foreach(NAME check host_side mutants)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
-  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
   target_link_libraries(${NAME} PRIVATE blemish)
@@ -91,7 +91,7 @@ foreach(SOURCE IN LISTS FUZZ_SOURCES)
   set(NAME fuzz_${FORMAT})
   add_executable(${NAME} ${SOURCE})
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
-    ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
+    ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data")
   target_link_libraries(${NAME} PRIVATE blemish)
   if(FORMAT STREQUAL options)
@@ -123,7 +123,7 @@ file(GLOB TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
 foreach(SOURCE IN LISTS TEST_SOURCES)
   get_filename_component(NAME ${SOURCE} NAME_WE)
   add_executable(${NAME} ${SOURCE})
-  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders
     ${CMAKE_SOURCE_DIR}/tests ${CMOCKA_INCLUDE} ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data" BLEMISH_SOURCE="${CMAKE_SOURCE_DIR}")

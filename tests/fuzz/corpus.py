@@ -213,6 +213,17 @@ def make_cache():
     write("cache", "header", cache(b""))
 
 
+def make_plan():
+    def plan(choices, **more):
+        return json.dumps({"kernels": "0" * 64, "caps": "s16,sg", "choices": choices, **more})
+    here = "matmul_fwd f32 m=128,n=512,k=1024"
+    write("plan", "chosen", plan({here: "matmul_fwd_any", "softmax_fwd f16 rows=1,channels=8": "softmax_fwd"}))
+    write("plan", "default", plan({}))
+    write("plan", "others", plan({here: "conv_fwd_any", "nothing f64 x=": "nothing"}, binding="64M"))
+    write("plan", "number", plan({here: 7}))
+    write("plan", "bare", "{}")
+
+
 def make_options():
     for name, line in {
             "words": "generate --model m --prompt a_nut --steps 20 --seed 7 --width 512 --height=512 -g 7.5 -o a.png",
@@ -226,5 +237,5 @@ def make_options():
         write("options", name, line.replace(" ", "\n").replace("_", " "))
 
 
-for make in (make_safetensors, make_configs, make_tokenizer, make_png, make_jpeg, make_cache, make_options):
+for make in (make_safetensors, make_configs, make_tokenizer, make_png, make_jpeg, make_cache, make_plan, make_options):
     make()
