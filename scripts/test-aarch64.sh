@@ -1,12 +1,14 @@
 #!/bin/sh
 # Cross builds for aarch64 (scripts/aarch64.cmake) and runs the tests under qemu-user. Without options: those that need no device, then a
-# few on Mesa's software driver, which compiles its kernels in emulation; with options those that ctest takes them for, on that driver.
+# few on Mesa's software driver, which compiles its kernels in emulation, and a guided picture, which must have the pixels that this machine
+# gives it; with options the tests that ctest takes them for, on that driver.
 #   sh scripts/test-aarch64.sh [options of ctest]
 # The headers, libraries and driver are Debian's arm64 packages, unpacked in build-aarch64/sysroot and not installed: the packages of this
-# machine stay as they are. BLEMISH_SPIRV_DIR: shaders of another build.
+# machine stay as they are. BLEMISH_BUILD: this machine's own build, for shaders and the picture; default build.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$PWD/build-aarch64
+own=$PWD/${BLEMISH_BUILD:-build}
 packages="libc6-dev libgcc-14-dev libvulkan1 mesa-vulkan-drivers libvulkan-dev libvulkan-volk-dev libstb-dev libjansson-dev
 libutf8proc-dev zlib1g-dev libcmocka-dev"
 
@@ -43,8 +45,10 @@ if ! command -v qemu-aarch64 >/dev/null || ! command -v ld.lld >/dev/null; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install qemu-user lld
 fi
 [ -d "$dir/sysroot" ] || make_sysroot
+sh scripts/build.sh "$own"
 sh scripts/build.sh "$dir" -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/aarch64.cmake" -DCMAKE_SYSROOT="$dir/sysroot" \
-    -DBLEMISH_SPIRV_DIR="${BLEMISH_SPIRV_DIR:-}" -DBLEMISH_WERROR=ON
+    -DBLEMISH_SPIRV_DIR="$own/spirv" -DBLEMISH_WERROR=ON
+. scripts/drivers.sh # sets lavapipe, this machine's
 export VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json # of the sysroot
 test_emulated() { ctest --test-dir "$dir" --output-on-failure "$@"; }
 if [ $# -gt 0 ]; then
@@ -58,6 +62,15 @@ echo "Tests that need no device" >&2
 )
 echo "On the software driver" >&2
 test_emulated -R '^test_device$'
+emulated() { program=$1; shift; qemu-aarch64 -L "$dir/sysroot" "$dir/$program" "$@"; }
 for kernels in 'softmax_*' 'add_*'; do
-    qemu-aarch64 -L "$dir/sysroot" "$dir/check" "$kernels"
+    emulated check "$kernels"
 done
+generate="generate --progress none -q --no-cache --force --precision f32 -m models/demo --photo models/demo/photos/hazelnut.png
+--object hazelnut --defect crack --width 64 --height 64 --steps 2 --strength 1"
+# shellcheck disable=SC2086 # options
+emulated blemish $generate --out "$dir/there.png"
+# shellcheck disable=SC2086
+VK_DRIVER_FILES=$lavapipe "$own/blemish" $generate --out "$dir/here.png"
+"$own/same_pixels" "$dir/here.png" "$dir/there.png"
+echo "The guided picture has the same pixels as on this machine" >&2

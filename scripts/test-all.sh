@@ -83,7 +83,7 @@ row mutants sh tests/mutants.sh $bin/mutants shaders $bin/spirv all
 row defence env BLEMISH_THOROUGH=6 $bin/test_defence
 row faults env BLEMISH_FAULTS=10 $bin/test_faults
 row fuzz sh scripts/fuzz.sh 20s
-row aarch64 env BLEMISH_SPIRV_DIR="$PWD/$bin/spirv" sh scripts/test-aarch64.sh
+row aarch64 env BLEMISH_BUILD=$bin sh scripts/test-aarch64.sh
 row validation env BLEMISH_PROBE="$bin/blemish devices" sh scripts/validation.sh -l $bin/Testing/Temporary/LastTest.log \
     ctest --test-dir $bin --output-on-failure
 if [ -n "${BLEMISH_LAB:-}" ]; then
