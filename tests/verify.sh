@@ -2,15 +2,18 @@
 # A model against golden tensors: usage tests/verify.sh <blemish> <model of the reference folder> stages|runs|guided [options of verify]
 # stages: each network by itself, schedulers, operators, the attention and image losses with their gradients. runs: whole pictures, from
 # words and from a photo. guided: whole runs of the published code, every update of them.
-# 77 (skipped) without a reference folder; that is a failure when CI is set.
-#        tests/verify.sh <blemish> <folder or file of a model> <golden tensors> [options of verify]: those, on any machine; 77 where
-#        nothing can compute.
-if [ -e "$2" ]; then
-    blemish=$1 model=$2 code=0
-    shift 2
-    "$blemish" verify --progress none --no-cache --strict --precision f32 --model "$model" "$@" || code=$?
+#        tests/verify.sh <blemish> <folder or file of a model> <golden tensors> [options of verify]: those, on any machine
+# 77 (skipped) without a reference folder or where nothing can compute; that is a failure when CI is set.
+verify() {
+    code=0
+    "$blemish" verify --progress none --no-cache "$@" || code=$?
     [ $code != 5 ] || [ -n "$CI" ] || exit 77
     exit $code
+}
+if [ -e "$2" ]; then
+    blemish=$1 model=$2
+    shift 2
+    verify --strict --precision f32 --model "$model" "$@"
 fi
 if [ -z "$BLEMISH_REFERENCE" ]; then
     echo "BLEMISH_REFERENCE is not set"
@@ -37,4 +40,4 @@ guided)
     ;;
 *) echo "verify.sh: stages, runs or guided, not $what" >&2; exit 2 ;;
 esac
-exec "$blemish" verify --progress none --no-cache --model "$BLEMISH_REFERENCE/models/$model" "$@"
+verify --model "$BLEMISH_REFERENCE/models/$model" "$@"
