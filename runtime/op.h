@@ -83,7 +83,8 @@ typedef struct bl_heads {
     uint32_t images, heads, head, tq, tk;
 } bl_heads;
 bl_heads bl_op_heads(bl_op op, const bl_params *p);
-void bl_op_set_head(bl_op op, bl_params *p, uint32_t head); /* nothing for other ops */
+/* Another head size, with a scale that leaves the scores of random vectors as large as they were; nothing for other ops. */
+void bl_op_set_head(bl_op op, bl_params *p, uint32_t head);
 
 /* Work of a problem, for predicting its time: floating-point operations and bytes moved. */
 double bl_op_work(bl_op op, bl_dtype t, const bl_params *p);

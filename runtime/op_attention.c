@@ -31,9 +31,25 @@ bl_heads bl_op_heads(bl_op op, const bl_params *p)
     return out;
 }
 
+/* Of the scores; NULL: there are none. */
+static float *scale_of(bl_op op, bl_params *p)
+{
+    switch (op) {
+    case BL_OP_attention_fwd: return &p->attention_fwd.scale;
+    case BL_OP_attention_probs_fwd: return &p->attention_probs_fwd.scale;
+    case BL_OP_attention_stats_bwd: return &p->attention_stats_bwd.scale;
+    case BL_OP_attention_bwd_q: return &p->attention_bwd_q.scale;
+    case BL_OP_attention_bwd_kv: return &p->attention_bwd_kv.scale;
+    default: return NULL;
+    }
+}
+
 void bl_op_set_head(bl_op op, bl_params *p, uint32_t head)
 {
     const size_t at = heads_offset(op);
+    float *scale = scale_of(op, p);
+    if (scale)
+        *scale *= sqrtf((float)bl_op_heads(op, p).head / (float)head);
     if (at)
         memcpy((char *)p + at + offsetof(bl_heads, head), &head, sizeof(head));
 }

@@ -66,6 +66,9 @@ if(TARGET blemish-cli)
   add_test(NAME verify_schedulers COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/verify.sh ${CLI} ${CMAKE_SOURCE_DIR}/models/demo
     ${CMAKE_CURRENT_LIST_DIR}/data/schedulers.safetensors)
   set_tests_properties(verify_schedulers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  # Every kernel, right as this device computes it: a self-test that accuses one would turn users away. 5: no device.
+  add_test(NAME selftest COMMAND ${CLI} selftest --no-cache --progress none)
+  set_tests_properties(selftest PROPERTIES SKIP_RETURN_CODE 5 TIMEOUT 1800 LABELS long)
   add_test(NAME make_checkpoint COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/make_checkpoint.sh ${CLI} ${CMAKE_SOURCE_DIR}/scripts)
   set_tests_properties(make_checkpoint PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
