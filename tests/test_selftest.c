@@ -274,6 +274,29 @@ static void test_interface(void **state)
     bl_context_destroy(&c);
 }
 
+/* Head sizes of published models: a case, made for another size, must not take a kernel beyond fp16. */
+static void test_heads(void **state)
+{
+    (void)state;
+    static const uint32_t heads[] = { 40, 64, 160, 512 };
+    session s;
+    uint32_t tried = 0, own[2];
+    wrong_modules(0, 0);
+    begin(&s, NULL, NULL);
+    for (int k = 0; k < BL_KERNEL_COUNT; k++) {
+        if (!bl_prover_heads((bl_kernel)k, own) || !own[0] || !bl_kernel_able(s.kernels, (bl_kernel)k, BL_F16))
+            continue;
+        for (size_t i = 0; i < BL_COUNT(heads); i++) {
+            bl_proof proof;
+            if (bl_prover_try(s.prover, (bl_kernel)k, BL_F16, heads[i], &proof) != BL_OK)
+                fail_msg("%s, head %u: %s", bl_impls[k].name, heads[i], bl_last_error());
+            tried += proof.cases > 0;
+        }
+    }
+    assert_true(tried > 50 || !(s.device->caps & BL_CAP_S16));
+    end(&s);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -298,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_wrong_base),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_interface),
+        cmocka_unit_test(test_heads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
