@@ -199,7 +199,7 @@ bl_result bl_peak_measure(bl_peaks *p, bl_peak k, const bl_timing_rule *rule, vo
     enum { SHAPES = 32 };
     bl_result result = BL_OK;
     bl_matrix_shape shapes[SHAPES] = { { 0 } };
-    const bool command = k == BL_PEAK_submit || k == BL_PEAK_transfer;
+    const bool command = k >= BL_PEAK_transfer;
     const bool matrix = !command && !infos[k].work && infos[k].unit == BL_UNIT_FLOP;
     bl_peak_row row = { .unit = k == BL_PEAK_submit ? BL_UNIT_TIME : k == BL_PEAK_transfer ? BL_UNIT_BYTE : infos[k].unit };
     uint32_t count = 1, rows = 0;

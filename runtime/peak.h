@@ -8,6 +8,7 @@ typedef enum bl_peak {
 #define P(name, shader, caps, type, unit, wg, work) BL_PEAK_##name,
 #include "peaks.def"
 #undef P
+    /* From here on without a kernel. */
     BL_PEAK_transfer,        /* vkCmdCopyBuffer of x to y: read and written bytes, as those of `copy` */
     BL_PEAK_submit,          /* an empty submission, from the call to its fence, by the wall */
     BL_PEAK_COUNT

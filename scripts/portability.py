@@ -163,7 +163,7 @@ def kernel_table(modules, names, devices, results):
 
 def trouble_table(modules, results):
     """Prints every spill and failure; returns those without a reason, and reasons without either."""
-    rows, unexplained = {}, []  # rows: (device, kernel, why): types and heads, what
+    rows, unexplained = {}, []  # rows: (device, kernel, why): what: types and heads
     idle = {e for e in EXCEPTIONS if any(fnmatch.fnmatch(device, e[0]) for device, _ in results)}
     for (device, module), r in results.items():
         if not r.trouble():

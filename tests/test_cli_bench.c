@@ -176,9 +176,11 @@ static void test_too_large(void **state)
     assert_says(out_path, "text    f32   128x128");
     assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "sd15", "--max-memory", "500M", "unet"), 6);
     assert_says(err_path, "MiB in all are more than the 500.0 MiB allowed");
+    const bool f16 = RUN(BENCH, "--time-limit", "0.02", "model", "--random", "demo", "--precision", "f16", "text", "--no-selftest") == 0;
     assert_int_equal(RUN(BENCH, "--time-limit", "0.02", "model", "--random", "demo", "--max-memory", "9M", "--precision", "f32", "[td]e*",
                          "--no-selftest"), 6);
     assert_says(out_path, "the 10.4 MiB in all are more than the 9.0 MiB allowed: try a smaller picture");
+    assert_int_equal(says(out_path, "try a smaller picture, or --precision f16"), f16);
     assert_says(err_path, "the 20.3 MiB in all are more than the 9.0 MiB allowed: try a smaller picture\n"); /* the autoencoder is fp32 */
 }
 

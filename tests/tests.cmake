@@ -1,7 +1,7 @@
 # --- kernels: every case of every op, and the bench; the host side on other drivers --
 foreach(NAME check host_side mutants)
   add_executable(${NAME} ${CMAKE_CURRENT_LIST_DIR}/${NAME}.c)
-  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_SOURCE_DIR}/shaders/inc
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/runtime ${CMAKE_SOURCE_DIR}/models ${CMAKE_SOURCE_DIR}/shaders/inc
     ${CMAKE_SOURCE_DIR}/shaders ${VOLK_INCLUDE} ${VULKAN_INCLUDE})
   target_compile_definitions(${NAME} PRIVATE VK_NO_PROTOTYPES _DEFAULT_SOURCE)
   target_link_libraries(${NAME} PRIVATE blemish)
